@@ -1,0 +1,245 @@
+//! The runtimes as the workloads see them. Guards: each is given what its documentation offers for local tasks. A yield
+//! is the usual one, wake yourself and be pending once (tokio's own would visit the reactor each time); ringio pays for
+//! its own, which is a cancel point.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{
+    Row, nop,
+    workloads::{Runtime, rows},
+};
+use crate::peers;
+
+type Rows = fn() -> Vec<Row>;
+
+pub(super) static ALL: &[(&str, Rows)] = &[
+    #[cfg(feature = "ringio")]
+    ("ringio", || {
+        let mut all = rows::<Ringio>();
+        all.push(Row { name: "nop-1", unit: "ns", run: || nop::seam(1) });
+        all.push(Row { name: "nop-32", unit: "ns", run: || nop::seam(32) });
+        all
+    }),
+    ("raw", || {
+        vec![
+            Row { name: "nop-1", unit: "ns", run: || nop::raw(1) },
+            Row { name: "nop-32", unit: "ns", run: || nop::raw(32) },
+        ]
+    }),
+    ("tokio", rows::<Tokio>),
+    ("compio", rows::<Compio>),
+    ("monoio", rows::<Monoio>),
+    ("glommio", rows::<Glommio>),
+    ("tokio-uring", || {
+        let mut all = rows::<TokioUring>();
+        all.push(Row { name: "nop-1", unit: "ns", run: || TokioUring::block_on(TokioUring::nops()) });
+        all
+    }),
+    ("smol", rows::<Smol>),
+];
+
+/// Pending once.
+#[derive(Default)]
+struct Yield {
+    yielded: bool,
+}
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+struct Tokio;
+
+impl Runtime for Tokio {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, future)
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        let task = tokio::task::spawn_local(future);
+        async { task.await.expect("no panic") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        Yield::default()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        tokio::time::sleep(duration)
+    }
+}
+
+struct TokioUring;
+
+impl TokioUring {
+    async fn nops() -> f64 {
+        const NOPS: u32 = 2000;
+        let start = std::time::Instant::now();
+        for _ in 0..NOPS {
+            tokio_uring::no_op().await.expect("a NOP");
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(NOPS)
+    }
+}
+
+impl Runtime for TokioUring {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        tokio_uring::start(future)
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        let task = tokio_uring::spawn(future);
+        async { task.await.expect("no panic") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        Yield::default()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        tokio::time::sleep(duration)
+    }
+}
+
+struct Compio;
+
+impl Runtime for Compio {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        peers::compio::runtime(peers::compio::Ring::Default).expect("a runtime").block_on(future)
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        let task = compio::runtime::spawn(future);
+        async { task.await.expect("no panic") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        Yield::default()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        compio::time::sleep(duration)
+    }
+}
+
+struct Monoio;
+
+impl Runtime for Monoio {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        let builder = peers::monoio::builder(peers::monoio::Ring::Default).enable_timer();
+        builder.build().expect("a runtime").block_on(future)
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        monoio::spawn(future)
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        Yield::default()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        monoio::time::sleep(duration)
+    }
+}
+
+struct Glommio;
+
+impl Runtime for Glommio {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound);
+        builder.make().expect("a runtime").run(future)
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        glommio::spawn_local(future)
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        Yield::default()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        glommio::timer::sleep(duration)
+    }
+}
+
+struct Smol;
+
+thread_local! {
+    static EXECUTOR: Rc<smol::LocalExecutor<'static>> = Rc::new(smol::LocalExecutor::new());
+}
+
+impl Runtime for Smol {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        let executor = EXECUTOR.with(Rc::clone);
+        smol::block_on(executor.run(future))
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        EXECUTOR.with(|executor| executor.spawn(future))
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        Yield::default()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        async move {
+            smol::Timer::after(duration).await;
+        }
+    }
+}
+
+#[cfg(feature = "ringio")]
+struct Ringio;
+
+#[cfg(feature = "ringio")]
+impl Runtime for Ringio {
+    fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
+        ringio::run(future)
+    }
+
+    fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
+        let task = ringio::create_task(Fine(future));
+        async { task.await.expect("not cancelled") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        async { ringio::yield_now().await.expect("not cancelled") }
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        async move { ringio::sleep(duration).await.expect("not cancelled") }
+    }
+}
+
+/// A task body of ringio returns a Result. (An async block around the future would hold it twice.)
+#[cfg(feature = "ringio")]
+struct Fine<F>(F);
+
+#[cfg(feature = "ringio")]
+impl<F: Future> Future for Fine<F> {
+    type Output = Result<F::Output, ringio::CancelledError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: the field is pinned as the whole is; it is never moved out, and Fine has no Drop.
+        let future = unsafe { self.map_unchecked_mut(|fine| &mut fine.0) };
+        future.poll(cx).map(Ok)
+    }
+}

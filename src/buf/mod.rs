@@ -1,0 +1,182 @@
+//! Memory that can be lent to the kernel: [`IoBuf`] to send from, [`IoBufMut`] to receive into.
+//!
+//! A buffer is *moved* into the operation and comes back with its result ([`BufResult`]), because the kernel works on
+//! it until the operation's last completion, whatever becomes of the future. Not here: who keeps it meanwhile
+//! (`op/slot.rs`).
+#![allow(unsafe_code)] // fence: buf/, budget in uring-tests/tidy.rs
+
+mod pool;
+mod slice;
+
+use std::{io, rc::Rc, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+
+pub(crate) use pool::{Chunk, Pool, PoolLayout};
+pub use slice::Slice;
+
+/// A buffer whose bytes can be sent.
+///
+/// # Safety
+/// `as_ptr` points to `len` initialised bytes that stay where they are, also when the value itself is moved, until it
+/// is dropped or changed through `&mut`.
+pub unsafe trait IoBuf: 'static {
+    /// Where the bytes are.
+    fn as_ptr(&self) -> *const u8;
+
+    /// How many of them are initialised, in bytes.
+    fn len(&self) -> usize;
+
+    /// Whether there is nothing to send.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A window of the buffer: only these bytes are sent, or received into.
+    ///
+    /// # Panics
+    /// When the window begins after its end.
+    ///
+    /// ```
+    /// use ringio::IoBuf;
+    /// let window = vec![1u8, 2, 3, 4].slice(1..3);
+    /// assert_eq!(&window[..], [2, 3]);
+    /// assert_eq!(window.into_inner(), [1, 2, 3, 4]);
+    /// ```
+    fn slice(self, range: impl std::ops::RangeBounds<usize>) -> Slice<Self>
+    where
+        Self: Sized,
+    {
+        Slice::new(self, range)
+    }
+}
+
+/// A buffer that can be received into.
+///
+/// # Safety
+/// As for [`IoBuf`]; besides, `as_mut_ptr` is the same address as `as_ptr` and `capacity` bytes from there may be
+/// written.
+pub unsafe trait IoBufMut: IoBuf {
+    /// Where to write.
+    fn as_mut_ptr(&mut self) -> *mut u8;
+
+    /// How many bytes may be written, in bytes.
+    fn capacity(&self) -> usize;
+
+    /// Makes the first `len` bytes the content. A buffer whose length cannot change ignores it.
+    ///
+    /// # Safety
+    /// The first `len` bytes were written, and `len` is at most `capacity`.
+    unsafe fn set_len(&mut self, len: usize);
+}
+
+/// The result of an operation together with the buffer that was lent to it.
+///
+/// ```
+/// # use ringio::BufResult;
+/// let BufResult(result, buffer) = BufResult(Ok(3), vec![1u8, 2, 3]);
+/// assert_eq!(result.unwrap(), buffer.len());
+/// ```
+#[must_use = "holds your buffer"]
+#[derive(Debug)]
+pub struct BufResult<T, B>(pub io::Result<T>, pub B);
+
+impl<T, B> BufResult<T, B> {
+    /// The value and the buffer, or the error alone: for `?` where the buffer may go with the error.
+    pub fn ok(self) -> io::Result<(T, B)> {
+        Ok((self.0?, self.1))
+    }
+
+    /// Changes the value, keeps the buffer.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> BufResult<U, B> {
+        BufResult(self.0.map(change), self.1)
+    }
+}
+
+macro_rules! shared_bytes {
+    ($($type:ty),*) => {$(
+        // SAFETY: the bytes live on the heap (or in the program's image), not in the value, and are never moved.
+        unsafe impl IoBuf for $type {
+            fn as_ptr(&self) -> *const u8 {
+                let bytes: &[u8] = self.as_ref();
+                bytes.as_ptr()
+            }
+            fn len(&self) -> usize {
+                let bytes: &[u8] = self.as_ref();
+                bytes.len()
+            }
+        }
+    )*};
+}
+
+shared_bytes!(Vec<u8>, Box<[u8]>, String, &'static [u8], &'static str, Arc<[u8]>, Rc<[u8]>, Bytes, BytesMut);
+
+// SAFETY: a Vec's spare capacity may be written, and its address does not change without `&mut`.
+unsafe impl IoBufMut for Vec<u8> {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        Vec::as_mut_ptr(self)
+    }
+    fn capacity(&self) -> usize {
+        Vec::capacity(self)
+    }
+    unsafe fn set_len(&mut self, len: usize) {
+        // SAFETY: passed on to our caller.
+        unsafe { Vec::set_len(self, len) }
+    }
+}
+
+// SAFETY: as for Vec.
+unsafe impl IoBufMut for BytesMut {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut().as_mut_ptr()
+    }
+    fn capacity(&self) -> usize {
+        BytesMut::capacity(self)
+    }
+    unsafe fn set_len(&mut self, len: usize) {
+        // SAFETY: passed on to our caller.
+        unsafe { BytesMut::set_len(self, len) }
+    }
+}
+
+// SAFETY: a box owns its bytes alone.
+unsafe impl IoBufMut for Box<[u8]> {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut().as_mut_ptr()
+    }
+    fn capacity(&self) -> usize {
+        self.as_ref().len()
+    }
+    unsafe fn set_len(&mut self, _: usize) {}
+}
+
+/// Copies `bytes` to the start of `buffer` and makes them its content; returns how many fitted.
+pub(crate) fn fill(buffer: &mut impl IoBufMut, bytes: &[u8]) -> usize {
+    let len = bytes.len().min(buffer.capacity());
+    // SAFETY: `buffer` may be written for `capacity` bytes, and being borrowed mutably it cannot overlap `bytes`.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.as_mut_ptr(), len) };
+    // SAFETY: the line above wrote `len` bytes.
+    unsafe { buffer.set_len(len) };
+    len
+}
+
+/// Marks `len` more bytes of `buffer` as received: the kernel wrote them behind its current content.
+pub(crate) fn received(buffer: &mut BytesMut, len: usize) {
+    assert!(len <= buffer.capacity() - buffer.len(), "the kernel answered more bytes than it was lent");
+    let len = buffer.len() + len;
+    // SAFETY: the completion of a receive into the spare capacity says that these bytes were written.
+    unsafe { buffer.set_len(len) };
+}
+
+/// Makes the first `len` bytes of a buffer that was received into its content.
+pub(crate) fn received_at_start(buffer: &mut impl IoBufMut, len: usize) {
+    assert!(len <= buffer.capacity(), "the kernel answered more bytes than it was lent");
+    // SAFETY: the completion of a receive at the start of the buffer says that these bytes were written.
+    unsafe { buffer.set_len(len) };
+}
+
+/// The initialised bytes of a buffer.
+pub(crate) fn content(buffer: &impl IoBuf) -> &[u8] {
+    // SAFETY: the contract of IoBuf.
+    unsafe { std::slice::from_raw_parts(buffer.as_ptr(), buffer.len()) }
+}

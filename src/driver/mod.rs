@@ -1,0 +1,115 @@
+//! The seam: operations go in as data ([`Request`]), answers come out as data ([`Completion`]). Everything above is the
+//! same code whatever interprets them. This is the one file that knows which interpreters there are.
+//!
+//! Nothing completes inside [`Driver::push`], and no task runs inside [`Driver::drain`].
+#![allow(unsafe_code)] // fence: push and provide pass a promise of their caller on
+
+mod completion;
+mod doorbell;
+mod request;
+mod select;
+mod uring;
+
+use std::{io, time::Duration};
+
+use crate::buf::Pool;
+
+pub(crate) use completion::{Answer, Completion, GENERATION_MAX, Token};
+pub(crate) use doorbell::Doorbell;
+pub(crate) use request::{CURRENT, Interest, Request, transfer_len};
+pub use select::DriverReport;
+pub(crate) use select::{Config, Profile, select};
+use uring::Uring;
+
+/// What carries out requests.
+pub(crate) enum Driver {
+    /// An io_uring instance.
+    Uring(Box<Uring>),
+}
+
+/// How long a turn may wait for a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all: there is work.
+    Not,
+    /// No longer than this.
+    AtMost(Duration),
+    /// Until something completes or the doorbell rings.
+    Forever,
+}
+
+impl Driver {
+    /// Hands a request over, to be submitted with the next turn. It is never refused: what does not fit into the queue
+    /// of the ring waits in one of ours, in order.
+    ///
+    /// # Safety
+    /// S1: the memory the request points to stays valid, and the descriptor open, until the final completion.
+    #[inline]
+    pub(crate) unsafe fn push(&mut self, token: Token, request: &Request) {
+        match self {
+            // SAFETY: passed on to our caller.
+            Driver::Uring(ring) => unsafe { ring.push(token, request) },
+        }
+    }
+
+    /// Asks for the end of an operation. Its own final completion tells what became of it.
+    pub(crate) fn cancel(&mut self, target: Token) {
+        match self {
+            Driver::Uring(ring) => ring.cancel(target),
+        }
+    }
+
+    /// Submits everything, then waits. False when there was nothing to do, so that there is nothing to drain either. An
+    /// error means that the driver can do no more.
+    #[inline]
+    pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<bool> {
+        match self {
+            Driver::Uring(ring) => ring.turn(wait),
+        }
+    }
+
+    /// Takes the completions that are there, at most as many as the completion queue holds.
+    #[inline]
+    pub(crate) fn drain(&mut self, sink: impl FnMut(Completion)) {
+        match self {
+            Driver::Uring(ring) => ring.drain(sink),
+        }
+    }
+
+    pub(crate) fn doorbell(&self) -> &Doorbell {
+        match self {
+            Driver::Uring(ring) => ring.doorbell(),
+        }
+    }
+
+    /// Lets the kernel receive into every free buffer of the pool.
+    ///
+    /// # Safety
+    /// P3: the pool's memory stays until no operation can write to it.
+    pub(crate) unsafe fn provide(&mut self, pool: &Pool) {
+        match self {
+            // SAFETY: passed on to our caller.
+            Driver::Uring(ring) => unsafe { ring.provide(pool) },
+        }
+    }
+
+    /// What this driver can, decided once.
+    pub(crate) fn profile(&self) -> Profile {
+        match self {
+            Driver::Uring(ring) => ring.profile(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> DriverReport {
+        match self {
+            Driver::Uring(ring) => ring.report(),
+        }
+    }
+
+    /// Ends the use of the pool. No operation may be in flight.
+    pub(crate) fn forget_pool(&mut self) -> io::Result<()> {
+        match self {
+            Driver::Uring(ring) => ring.forget_pool(),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The io_uring interpreter: submit, wait, drain.
+//!
+//! U1. An entry leaves our hands only by being taken by the kernel. When the submission queue is full and the kernel
+//!     takes none, entries wait in `overflow`, in order; so nothing is refused and no cancel is lost (S5).
+//! U2. What an enter returns says nothing about what completed: the queues are looked at after every one.
+#![allow(unsafe_code)] // fence: pushes entries; whoever made the request keeps its memory (S1)
+
+mod encode;
+mod route;
+
+use std::{collections::VecDeque, io, os::fd::AsRawFd, time::Duration};
+
+use io_uring::squeue;
+
+use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait};
+use crate::{
+    buf::Pool,
+    sys::{self, BufferRing, Kernel, Ring, Waiting},
+};
+use route::Routes;
+
+pub(crate) struct Uring {
+    ring: Ring,
+    overflow: VecDeque<squeue::Entry>,
+    buffers: Option<BufferRing>,
+    doorbell: Doorbell,
+    doorbell_armed: bool,
+    profile: Profile,
+    kernel: Kernel,
+    routes: Routes,
+}
+
+/// Operations of the driver itself: what stands in the top eight bits of the user data. Tokens have zeros there.
+const OURS: u64 = 0xff << 56;
+const DOORBELL: u64 = 1 << 56;
+const CANCEL: u64 = 2 << 56;
+
+/// How long to wait when the kernel takes nothing for lack of memory or of room for completions.
+const BACK_OFF: Duration = Duration::from_millis(1);
+
+impl Uring {
+    pub(super) fn open(config: &Config, profile: Profile, kernel: Kernel) -> io::Result<Uring> {
+        let ring = Ring::open(config.size)?;
+        if let Some(name) = ring.missing_feature() {
+            let text = format!("the kernel lacks the io_uring feature {name}; Linux 6.1 or later is needed");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        let routes = Routes::new(ring.opcodes())?;
+        let (profile, buffers) = Uring::buffers(&ring, config, profile)?;
+        let doorbell = Doorbell::new(sys::doorbell_fd()?);
+        let overflow = VecDeque::new();
+        Ok(Uring { ring, overflow, buffers, doorbell, doorbell_armed: false, profile, kernel, routes })
+    }
+
+    /// The pool's ring, and the profile without it where memory is too short for one.
+    fn buffers(ring: &Ring, config: &Config, profile: Profile) -> io::Result<(Profile, Option<BufferRing>)> {
+        if !profile.has_multishot() {
+            return Ok((profile, None));
+        }
+        match BufferRing::register(ring, config.pool.count_max, profile.has_incremental()) {
+            Ok(buffers) => Ok((profile, Some(buffers))),
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok((Profile::Base, None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// # Safety
+    /// As for `Driver::push`.
+    #[inline]
+    pub(super) unsafe fn push(&mut self, token: Token, request: &Request) {
+        let entry = encode::entry(request).user_data(token.to_user_data());
+        // SAFETY: passed on to our caller.
+        unsafe { self.push_entry(entry) }
+    }
+
+    pub(super) fn cancel(&mut self, target: Token) {
+        let entry = encode::cancel(target).user_data(CANCEL);
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push_entry(entry) }
+    }
+
+    /// # Safety
+    /// As for `Driver::push`.
+    #[inline]
+    unsafe fn push_entry(&mut self, entry: squeue::Entry) {
+        // SAFETY: passed on to our caller.
+        if !self.overflow.is_empty() || !unsafe { self.ring.push(&entry) } {
+            self.overflow.push_back(entry);
+        }
+    }
+
+    /// Moves what waits into the submission queue, as far as there is room.
+    fn refill(&mut self) {
+        while let Some(entry) = self.overflow.front() {
+            // SAFETY: S1 was promised when the entry was made, and holds until its completion.
+            if !unsafe { self.ring.push(entry) } {
+                break;
+            }
+            self.overflow.pop_front();
+        }
+    }
+
+    pub(super) fn turn(&mut self, wait: Wait) -> io::Result<bool> {
+        if !self.doorbell_armed {
+            self.arm_doorbell();
+        }
+        // More entries than the queue holds: all but the last batch go without waiting.
+        while !self.overflow.is_empty() {
+            if !self.enter(Waiting::Not)? {
+                return Ok(true); // the kernel takes no more now; what it holds for us has to be drained first
+            }
+            self.refill();
+        }
+        let waiting = match wait {
+            Wait::Not if self.ring.queued() == 0 && !self.ring.wants_enter() => {
+                return Ok(!self.ring.completions().is_empty());
+            }
+            Wait::Not => Waiting::Not,
+            // Completions are there already: submit, but do not wait for more.
+            Wait::AtMost(_) | Wait::Forever if !self.ring.completions().is_empty() => Waiting::Not,
+            Wait::AtMost(time) => Waiting::AtMost(time),
+            Wait::Forever => Waiting::Forever,
+        };
+        self.enter(waiting)?;
+        Ok(true)
+    }
+
+    /// Enters the kernel once; false when it took nothing for now. Only what can never get better is an error.
+    fn enter(&mut self, waiting: Waiting) -> io::Result<bool> {
+        let Err(error) = self.ring.enter(waiting) else { return Ok(true) };
+        match error.raw_os_error() {
+            // A signal, or the time ran out: as good as any return (U2).
+            Some(libc::EINTR | libc::ETIME) => Ok(true),
+            // No memory for a request, or no room for completions. The entries stay queued: give the kernel a moment
+            // to finish something. Whether that wait succeeds says nothing either (U2).
+            Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
+                let _ = self.ring.wait_only(Waiting::AtMost(BACK_OFF));
+                Ok(false)
+            }
+            _ => {
+                let text = format!("the ring cannot be used any more: io_uring_enter: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self, mut sink: impl FnMut(Completion)) {
+        let mut armed = self.doorbell_armed;
+        for entry in self.ring.completions() {
+            let data = entry.user_data();
+            match data & OURS {
+                0 => sink(Completion::new(Token::from_user_data(data), entry.result(), entry.flags())),
+                DOORBELL => armed = io_uring::cqueue::more(entry.flags()),
+                // What became of a cancel tells nothing: its target's own completion does.
+                CANCEL => {}
+                // Anybody who holds the ring can post any number: not an answer to us.
+                _ => {}
+            }
+        }
+        self.doorbell_armed = armed;
+    }
+
+    fn arm_doorbell(&mut self) {
+        let entry = encode::doorbell(self.doorbell.fd().as_raw_fd()).user_data(DOORBELL);
+        // SAFETY: the entry points to nothing, and the descriptor lives as long as the ring.
+        unsafe { self.push_entry(entry) };
+        self.doorbell_armed = true;
+    }
+
+    pub(super) fn doorbell(&self) -> &Doorbell {
+        &self.doorbell
+    }
+
+    /// # Safety
+    /// As for `Driver::provide`.
+    pub(super) unsafe fn provide(&mut self, pool: &Pool) {
+        let Some(buffers) = &mut self.buffers else { return };
+        pool.provide(|buffer| {
+            // SAFETY: P1 and P3: the buffer is free, inside the pool, and the pool outlives every operation.
+            unsafe { buffers.provide(buffer, pool.address(buffer), pool.layout().size) }
+        });
+        buffers.publish();
+    }
+
+    pub(super) fn forget_pool(&mut self) -> io::Result<()> {
+        self.buffers.as_mut().map_or(Ok(()), |buffers| buffers.forget(&self.ring))
+    }
+
+    pub(super) fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(super) fn report(&self) -> DriverReport {
+        let size = self.ring.size();
+        DriverReport {
+            driver: "io_uring",
+            kernel: self.kernel.to_string(),
+            profile: self.profile.name(),
+            reason: format!(
+                "a ring could be set up and a NOP came back; these flags need Linux {}, this profile was chosen for {}",
+                self.ring.flags_since(),
+                self.kernel
+            ),
+            flags: self.ring.flag_names().to_vec(),
+            queues: (size.submission, size.completion),
+            operations: self.routes.describe(self.profile),
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! The allocation of a task and its references. All access to a body goes through here.
+#![allow(unsafe_code)] // fence: W1-W5 in the module above
+
+use std::{
+    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    any::Any,
+    cell::{Cell, RefCell, UnsafeCell},
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use super::{Core, Ending, state::State, waker};
+use crate::executor::{context, inbox::Inbox};
+
+/// The part of the allocation that does not depend on the body's type.
+#[repr(C)]
+pub(in crate::executor) struct Header {
+    table: &'static Table,
+    state: State,
+    local: Cell<u32>,
+    shared: AtomicU32,
+    remote_queued: AtomicBool,
+    /// The next task in the inbox.
+    pub(in crate::executor) next: AtomicPtr<Header>,
+    home: NonNull<Inbox>,
+    core: Core,
+}
+
+/// In `shared`: the task holds a reference to its home (W3).
+const HOLDS_HOME: u32 = 1 << 31;
+
+/// What depends on the body's type.
+struct Table {
+    layout: Layout,
+    /// The name of the body's type, for reports.
+    body: fn() -> &'static str,
+    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Option<Ending>,
+    /// Where the `Option<Outcome<R>>` is; null while there is a body.
+    result: unsafe fn(NonNull<Header>) -> *mut (),
+    drop_stage: unsafe fn(NonNull<Header>),
+}
+
+#[repr(C)]
+struct Whole<F, R> {
+    header: Header,
+    stage: UnsafeCell<Stage<F, R>>,
+}
+
+enum Stage<F, R> {
+    Body(F),
+    Result(Option<Outcome<R>>),
+    Gone,
+}
+
+/// What came of a body.
+pub(crate) enum Outcome<R> {
+    Value(R),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// How the output of a body becomes the result of its task.
+pub(crate) trait Finish<O> {
+    type Result;
+    fn finish(output: O) -> (Self::Result, Ending);
+}
+
+/// A reference to a task on its home thread.
+pub(crate) struct TaskRef {
+    header: NonNull<Header>,
+}
+
+/// A reference that knows the type of the result.
+pub(crate) struct Typed<R> {
+    task: TaskRef,
+    _result: PhantomData<fn() -> R>,
+}
+
+/// Memory of tasks that are over, by size, for the next ones.
+#[derive(Default)]
+pub(in crate::executor) struct Spares {
+    classes: RefCell<Vec<Vec<NonNull<u8>>>>,
+}
+
+/// Sizes are rounded up to this, and kept up to that many of them, and so many of each.
+const CLASS_BYTES: usize = 64;
+const CLASSES_MAX: usize = 32;
+const SPARES_MAX: usize = 1024;
+const SPARE_ALIGN: usize = 16;
+
+impl<R> Typed<R> {
+    /// Makes a task. It is not scheduled yet.
+    ///
+    /// # Safety
+    /// When `F` or `R` is not `'static`: the task is driven to its end, or its body dropped, and its result taken, before
+    /// what they borrow ends; and the runtime `home` and `spares` belong to is the one of this thread.
+    pub(in crate::executor) unsafe fn new<F, M>(body: F, core: Core, home: &Arc<Inbox>, spares: &Spares) -> Typed<R>
+    where
+        F: Future,
+        M: Finish<F::Output, Result = R>,
+    {
+        let table = const { &table::<F, R, M>() };
+        let header = Header {
+            table,
+            state: State::new(),
+            local: Cell::new(1),
+            shared: AtomicU32::new(1),
+            remote_queued: AtomicBool::new(false),
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            home: NonNull::from(&**home),
+            core,
+        };
+        let memory = spares.take(table.layout).cast::<Whole<F, R>>();
+        // SAFETY: the memory has the layout of the cell and is ours alone.
+        unsafe { memory.write(Whole { header, stage: UnsafeCell::new(Stage::Body(body)) }) };
+        Typed { task: TaskRef { header: memory.cast() }, _result: PhantomData }
+    }
+
+    /// Makes a task that borrows nothing.
+    pub(in crate::executor) fn of_static<F, M>(body: F, core: Core, home: &Arc<Inbox>, spares: &Spares) -> Typed<R>
+    where
+        F: Future + 'static,
+        R: 'static,
+        M: Finish<F::Output, Result = R>,
+    {
+        // SAFETY: nothing is borrowed; a runtime makes tasks of its own.
+        unsafe { Typed::new::<F, M>(body, core, home, spares) }
+    }
+
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
+    /// The result, if the task is done and nobody took it before.
+    pub(crate) fn take(&self) -> Option<Outcome<R>> {
+        self.task.header().state.saw();
+        let place = self.place();
+        // SAFETY: see `place`; nobody else refers to it, and nothing is called while this borrow lasts.
+        unsafe { place.as_mut() }?.take()
+    }
+
+    /// Looks at the result without taking it.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(Option<&R>) -> T) -> T {
+        self.task.header().state.saw();
+        // Taken out while it is looked at: whatever `look` does, it does not find the place borrowed.
+        let outcome = self.take();
+        let looked = look(match &outcome {
+            Some(Outcome::Value(value)) => Some(value),
+            Some(Outcome::Panic(_)) | None => None,
+        });
+        // SAFETY: see `place`. There is a place, because the outcome came from it.
+        if let (Some(outcome), Some(place)) = (outcome, unsafe { self.place().as_mut() }) {
+            *place = Some(outcome);
+        }
+        looked
+    }
+
+    /// Where the result is, null while there is a body. It stays there while `self` does.
+    fn place(&self) -> *mut Option<Outcome<R>> {
+        // SAFETY: the header is alive; the table's function returns an `Option<Outcome<R>>` for this very `R`, because
+        // a `Typed<R>` is made in `new` alone.
+        unsafe { (self.task.header().table.result)(self.task.header) }.cast()
+    }
+}
+
+impl TaskRef {
+    fn header(&self) -> &Header {
+        // SAFETY: W2: the header lives as long as a reference.
+        unsafe { self.header.as_ref() }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.header().core
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.header().state.is_done()
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.header().state.is_cancelled()
+    }
+
+    pub(crate) fn body_type(&self) -> &'static str {
+        (self.header().table.body)()
+    }
+
+    /// The handle is gone; true when an error goes with it unseen.
+    #[must_use]
+    pub(crate) fn detach(&self) -> bool {
+        self.header().state.detach()
+    }
+
+    /// Puts the task into the run queue, unless it is there.
+    pub(crate) fn schedule(&self) {
+        if self.header().state.schedule() {
+            context::push_ready(self.clone());
+        }
+    }
+
+    /// Polls the body once. Returns how it ended, if it did.
+    pub(in crate::executor) fn run(&self) -> Option<Ending> {
+        if !self.header().state.start() {
+            return None;
+        }
+        let waker = waker::borrowed(self.header);
+        let mut cx = Context::from_waker(&waker);
+        // SAFETY: W5: we are the turn, and the body is not being polled: a task runs once at a time.
+        unsafe { (self.header().table.poll)(self.header, &mut cx) }
+    }
+
+    /// Marks the task done and wakes who waits for it; true when an error goes unseen.
+    #[must_use]
+    pub(in crate::executor) fn end(&self, ending: Ending) -> bool {
+        let unseen = self.header().state.end(ending);
+        self.core().wake_joiners();
+        unseen
+    }
+
+    /// Drops the body of a task that will not be polled again. A panic in it is returned.
+    pub(in crate::executor) fn drop_body(&self) -> Result<(), Box<dyn Any + Send>> {
+        // SAFETY: W5: only the close of a runtime does this, when no task runs.
+        catch_unwind(AssertUnwindSafe(|| unsafe { (self.header().table.drop_stage)(self.header) }))
+    }
+
+    /// The task of this thread's runtime that `waker` wakes, if it is one.
+    pub(crate) fn of_waker(waker: &Waker) -> Option<TaskRef> {
+        let header = waker::task_at_home(waker)?;
+        // SAFETY: the waker keeps the header alive.
+        let local = unsafe { &header.as_ref().local };
+        if local.get() == 0 {
+            return None; // over: its result is gone too
+        }
+        local.set(local.get() + 1);
+        Some(TaskRef { header })
+    }
+
+    pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
+        waker::is_of(waker, self.header)
+    }
+
+    pub(crate) fn is(&self, other: &TaskRef) -> bool {
+        self.header == other.header
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> TaskRef {
+        let local = &self.header().local;
+        local.set(local.get() + 1);
+        TaskRef { header: self.header }
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        let local = &self.header().local;
+        if local.get() > 1 {
+            local.set(local.get() - 1);
+            return;
+        }
+        // The last one. What the stage still holds goes first, while the count is not zero: it may refer to the task.
+        // SAFETY: W5: a task that is being polled is referred to by the turn, so this is not one.
+        unsafe { (self.header().table.drop_stage)(self.header) };
+        self.core().clear();
+        let local = &self.header().local;
+        local.set(local.get() - 1);
+        if local.get() == 0 {
+            // SAFETY: the one shared reference that stood for all local ones.
+            unsafe { release_shared(self.header, true) }
+        }
+    }
+}
+
+// ---- what the wakers do; any thread
+
+/// # Safety
+/// The header is alive.
+pub(super) unsafe fn add_shared(header: NonNull<Header>) {
+    // SAFETY: passed on.
+    let header = unsafe { header.as_ref() };
+    let before = header.shared.fetch_add(1, Ordering::Relaxed);
+    assert!(before & !HOLDS_HOME < HOLDS_HOME / 2, "more than a billion wakers of one task");
+    if before & HOLDS_HOME == 0 && header.shared.fetch_or(HOLDS_HOME, Ordering::Relaxed) & HOLDS_HOME == 0 {
+        // SAFETY: W3: the first waker is cloned from a reference that keeps the runtime alive.
+        unsafe { Arc::increment_strong_count(header.home.as_ptr()) };
+    }
+}
+
+/// # Safety
+/// The header is alive, and the caller's shared reference goes. `at_home`: on the home thread, in a runtime's context.
+pub(super) unsafe fn release_shared(header: NonNull<Header>, at_home: bool) {
+    // SAFETY: passed on.
+    let shared = unsafe { &header.as_ref().shared };
+    // Without a waker there is no other thread to agree with.
+    let alone = shared.load(Ordering::Acquire) & !HOLDS_HOME == 1;
+    if alone || shared.fetch_sub(1, Ordering::AcqRel) & !HOLDS_HOME == 1 {
+        // SAFETY: W2: it was the last reference.
+        unsafe { free(header, at_home) }
+    }
+}
+
+/// # Safety
+/// No reference is left.
+unsafe fn free(header: NonNull<Header>, at_home: bool) {
+    // SAFETY: passed on; read out before the memory goes.
+    let (layout, home, shared) = {
+        // SAFETY: as above.
+        let header = unsafe { header.as_ref() };
+        (header.table.layout, header.home, header.shared.load(Ordering::Relaxed))
+    };
+    // SAFETY: the header is alive until it is freed below.
+    let core = unsafe { &raw mut (*header.as_ptr()).core };
+    // SAFETY: the core is not used again. It may be dropped anywhere: with the last local reference it was cleared of
+    // all that belongs to the home thread.
+    unsafe { std::ptr::drop_in_place(core) };
+    if shared & HOLDS_HOME != 0 {
+        // SAFETY: W3: the reference that the first waker took.
+        unsafe { Arc::decrement_strong_count(home.as_ptr()) };
+    }
+    if !(at_home && context::keep_spare(header.cast(), layout)) {
+        // SAFETY: made by `Spares::take` with this layout.
+        unsafe { dealloc(header.as_ptr().cast(), layout) }
+    }
+}
+
+/// Wakes the task from wherever we are.
+///
+/// # Safety
+/// The header is alive.
+pub(super) unsafe fn wake(header: NonNull<Header>) {
+    // SAFETY: passed on.
+    let task = unsafe { header.as_ref() };
+    if context::is_home(task.home) {
+        if task.local.get() > 0 && task.state.schedule() {
+            task.local.set(task.local.get() + 1);
+            context::push_ready(TaskRef { header });
+        }
+        return;
+    }
+    if !task.remote_queued.swap(true, Ordering::AcqRel) {
+        // SAFETY: W4: the inbox gets a shared reference of its own.
+        unsafe { add_shared(header) };
+        // SAFETY: W3: a waker exists, so the task holds a reference to its home.
+        let home = unsafe { task.home.as_ref() };
+        if !home.push(header) {
+            // SAFETY: the reference made above; the runtime is gone.
+            unsafe { release_shared(header, false) }
+        }
+    }
+}
+
+/// A task that came out of the inbox: schedules it, and gives back the inbox's reference.
+pub(in crate::executor) fn release_from_inbox(header: NonNull<Header>, schedule: bool) {
+    {
+        // SAFETY: the inbox's reference keeps it alive.
+        let task = unsafe { header.as_ref() };
+        // Before it is scheduled: a wake from now on queues it again (W4).
+        task.remote_queued.store(false, Ordering::Release);
+        if schedule && task.local.get() > 0 && task.state.schedule() {
+            task.local.set(task.local.get() + 1);
+            context::push_ready(TaskRef { header });
+        }
+    }
+    // SAFETY: W4: the inbox's reference.
+    unsafe { release_shared(header, schedule) }
+}
+
+impl Header {
+    pub(super) fn home(&self) -> NonNull<Inbox> {
+        self.home
+    }
+}
+
+// ---- what depends on the type of the body
+
+const fn table<F: Future, R, M: Finish<F::Output, Result = R>>() -> Table {
+    Table {
+        layout: layout_of::<Whole<F, R>>(),
+        body: std::any::type_name::<F>,
+        poll: poll::<F, R, M>,
+        result: result::<F, R>,
+        drop_stage: drop_stage::<F, R>,
+    }
+}
+
+/// Rounded up, so that tasks of about the same size share their memory in turn.
+const fn layout_of<T>() -> Layout {
+    let align = if align_of::<T>() > SPARE_ALIGN { align_of::<T>() } else { SPARE_ALIGN };
+    match Layout::from_size_align(size_of::<T>().next_multiple_of(CLASS_BYTES), align) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the body of a task is larger than memory"),
+    }
+}
+
+/// # Safety
+/// The header is that of a `Whole<F, R>`; home thread.
+unsafe fn stage<F, R>(header: NonNull<Header>) -> *mut Stage<F, R> {
+    // SAFETY: passed on.
+    unsafe { header.cast::<Whole<F, R>>().as_ref() }.stage.get()
+}
+
+/// # Safety
+/// As for `stage`, and W5.
+unsafe fn poll<F, R, M>(header: NonNull<Header>, cx: &mut Context<'_>) -> Option<Ending>
+where
+    F: Future,
+    M: Finish<F::Output, Result = R>,
+{
+    // SAFETY: passed on.
+    let stage = unsafe { stage::<F, R>(header) };
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: W5: nobody else refers to the stage while its body is polled or dropped.
+        let Stage::Body(body) = (unsafe { &mut *stage }) else { return Poll::Pending };
+        // SAFETY: the body is not moved until it is dropped in place.
+        unsafe { Pin::new_unchecked(body) }.poll(cx)
+    }));
+    let (outcome, ending) = match polled {
+        Ok(Poll::Pending) => return None,
+        Ok(Poll::Ready(output)) => {
+            // The body goes before anybody sees its result. A panic on the way is the task's own.
+            match drop_body(stage).and_then(|()| catch_unwind(AssertUnwindSafe(|| M::finish(output)))) {
+                Ok((result, ending)) => (Outcome::Value(result), ending),
+                Err(payload) => (Outcome::Panic(payload), Ending::Panic),
+            }
+        }
+        Err(payload) => {
+            // A second panic while the body of the first one goes says nothing more.
+            drop(drop_body(stage));
+            (Outcome::Panic(payload), Ending::Panic)
+        }
+    };
+    // SAFETY: W5; `drop_body` left `Gone` behind.
+    unsafe { stage.write(Stage::Result(Some(outcome))) };
+    Some(ending)
+}
+
+/// Drops what the stage holds, in place, and leaves `Gone` behind even if that panics.
+fn drop_body<F, R>(stage: *mut Stage<F, R>) -> Result<(), Box<dyn Any + Send>> {
+    struct Gone<F, R>(*mut Stage<F, R>);
+    impl<F, R> Drop for Gone<F, R> {
+        fn drop(&mut self) {
+            // SAFETY: the old content was dropped, or its drop has panicked: it is not to be dropped again.
+            unsafe { self.0.write(Stage::Gone) }
+        }
+    }
+    catch_unwind(AssertUnwindSafe(|| {
+        let gone = Gone(stage);
+        // SAFETY: W5: nobody else refers to the stage; the guard makes sure that it is dropped once.
+        unsafe { std::ptr::drop_in_place(gone.0) }
+    }))
+}
+
+/// # Safety
+/// As for `stage`.
+unsafe fn result<F, R>(header: NonNull<Header>) -> *mut () {
+    // SAFETY: passed on.
+    let stage = unsafe { stage::<F, R>(header) };
+    // SAFETY: only looks at which stage it is: home thread, so nobody changes it meanwhile.
+    match unsafe { &mut *stage } {
+        Stage::Result(outcome) => (&raw mut *outcome).cast(),
+        Stage::Body(_) | Stage::Gone => std::ptr::null_mut(),
+    }
+}
+
+/// # Safety
+/// As for `stage`, and W5.
+unsafe fn drop_stage<F, R>(header: NonNull<Header>) {
+    // SAFETY: passed on.
+    let stage = unsafe { stage::<F, R>(header) };
+    if let Err(payload) = drop_body(stage) {
+        std::panic::resume_unwind(payload);
+    }
+}
+
+// ---- memory
+
+impl Spares {
+    fn class(layout: Layout) -> Option<usize> {
+        let class = layout.size() / CLASS_BYTES;
+        (layout.align() == SPARE_ALIGN && class < CLASSES_MAX).then_some(class)
+    }
+
+    fn take(&self, layout: Layout) -> NonNull<u8> {
+        let spare = Spares::class(layout).and_then(|class| self.classes.borrow_mut().get_mut(class)?.pop());
+        spare.unwrap_or_else(|| {
+            // SAFETY: a cell is never empty: it has a header.
+            let memory = unsafe { alloc(layout) };
+            NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
+        })
+    }
+
+    /// Keeps memory for a next task; false when there is enough of it.
+    pub(in crate::executor) fn keep(&self, memory: NonNull<u8>, layout: Layout) -> bool {
+        let Some(class) = Spares::class(layout) else { return false };
+        let mut classes = self.classes.borrow_mut();
+        if classes.is_empty() {
+            classes.resize_with(CLASSES_MAX, Vec::new);
+        }
+        let room = classes[class].len() < SPARES_MAX;
+        if room {
+            classes[class].push(memory);
+        }
+        room
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        for (class, memories) in self.classes.get_mut().iter_mut().enumerate() {
+            for memory in memories.drain(..) {
+                let layout = Layout::from_size_align(class * CLASS_BYTES, SPARE_ALIGN).expect("it was one before");
+                // SAFETY: only memory of this layout is kept in this class.
+                unsafe { dealloc(memory.as_ptr(), layout) }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({})", self.core().id)
+    }
+}

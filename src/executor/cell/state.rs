@@ -1,0 +1,128 @@
+//! Where a task stands. Home thread only (W1): a plain byte, no atomics.
+
+use std::cell::Cell;
+
+use bitflags::bitflags;
+
+bitflags! {
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Flags: u8 {
+        /// In the run queue.
+        const SCHEDULED = 1;
+        /// The body is gone; there is a result, a panic, or nothing because it was taken.
+        const DONE = 1 << 1;
+        /// It ended by a cancel that it handed on.
+        const CANCELLED = 1 << 2;
+        /// It ended with an error or a panic that nobody has looked at.
+        const UNSEEN = 1 << 3;
+        /// Nobody holds its handle any more.
+        const DETACHED = 1 << 4;
+    }
+}
+
+/// How a body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Value,
+    Error,
+    Cancelled,
+    Panic,
+}
+
+pub(super) struct State(Cell<Flags>);
+
+impl State {
+    /// A new task is put into the run queue at once.
+    pub(super) fn new() -> State {
+        State(Cell::new(Flags::empty()))
+    }
+
+    /// True when the task has to be put into the run queue now.
+    pub(super) fn schedule(&self) -> bool {
+        let flags = self.0.get();
+        if flags.intersects(Flags::SCHEDULED | Flags::DONE) {
+            return false;
+        }
+        self.0.set(flags | Flags::SCHEDULED);
+        true
+    }
+
+    /// Taken out of the run queue. True when there is a body to poll.
+    pub(super) fn start(&self) -> bool {
+        let flags = self.0.get();
+        self.0.set(flags - Flags::SCHEDULED);
+        !flags.contains(Flags::DONE)
+    }
+
+    /// True when an error went unseen because the handle is gone already.
+    #[must_use]
+    pub(super) fn end(&self, ending: Ending) -> bool {
+        let mut flags = self.0.get() | Flags::DONE;
+        flags.set(Flags::CANCELLED, ending == Ending::Cancelled);
+        flags.set(Flags::UNSEEN, matches!(ending, Ending::Error | Ending::Panic));
+        self.0.set(flags);
+        self.report_due()
+    }
+
+    /// The handle goes. True when an error goes with it unseen.
+    #[must_use]
+    pub(super) fn detach(&self) -> bool {
+        self.0.set(self.0.get() | Flags::DETACHED);
+        self.report_due()
+    }
+
+    fn report_due(&self) -> bool {
+        let due = self.0.get().contains(Flags::UNSEEN | Flags::DETACHED);
+        if due {
+            self.saw();
+        }
+        due
+    }
+
+    /// Somebody has looked at the result.
+    pub(super) fn saw(&self) {
+        self.0.set(self.0.get() - Flags::UNSEEN);
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.0.get().contains(Flags::DONE)
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.get().contains(Flags::CANCELLED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_queued_once_however_often_it_is_woken() {
+        // L8
+        let state = State::new();
+        assert!(state.schedule());
+        assert!(!state.schedule());
+        assert!(state.start());
+        assert!(state.schedule());
+        let _ = state.end(Ending::Value);
+        assert!(!state.start());
+        assert!(!state.schedule());
+    }
+
+    #[test]
+    fn an_unseen_error_is_reported_once_in_either_order() {
+        // E2
+        let ended_first = State::new();
+        assert!(!ended_first.end(Ending::Error));
+        assert!(ended_first.detach());
+        assert!(!ended_first.detach());
+        let detached_first = State::new();
+        assert!(!detached_first.detach());
+        assert!(detached_first.end(Ending::Panic));
+        let seen = State::new();
+        assert!(!seen.end(Ending::Error));
+        seen.saw();
+        assert!(!seen.detach());
+    }
+}

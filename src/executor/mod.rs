@@ -1,0 +1,18 @@
+//! Runs tasks: one loop, one thread, one turn after the other (`turn.rs`). Not here: what tasks can do (`task/`).
+
+mod cell;
+pub(crate) mod context;
+mod inbox;
+mod leaf;
+mod report;
+mod runner;
+mod runtime;
+mod timers;
+mod turn;
+
+pub(crate) use cell::{Ending, Finish, Outcome, TaskRef, Typed, Waiter};
+pub(crate) use leaf::{Leaf, wait};
+pub use report::{ErrorReport, ReportKind};
+pub use runner::{Runner, RunnerBuilder, driver_report, run};
+pub(crate) use runtime::{Runtime, Seed};
+pub(crate) use timers::{Alarm, TimerKey};

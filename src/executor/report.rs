@@ -1,0 +1,60 @@
+//! What nobody was there to see: one handler per runtime gets it.
+
+use std::{fmt, panic::Location, rc::Rc};
+
+/// Something went wrong and no caller was left to be told. Given to the runtime's error handler
+/// ([`RunnerBuilder::error_handler`](crate::RunnerBuilder::error_handler)), which prints it by default.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ErrorReport {
+    /// What happened.
+    pub kind: ReportKind,
+    /// The task's name, where it was a task.
+    pub task: Option<Rc<str>>,
+    /// Where the task was spawned.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// More, in words.
+    pub message: String,
+}
+
+/// What an [`ErrorReport`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReportKind {
+    /// A task ended with an error that nobody looked at.
+    ErrorNeverRetrieved,
+    /// A task panicked and nobody awaited it.
+    PanicNeverRetrieved,
+    /// A task did not end in time when its runtime was closed, and was dropped.
+    TaskAbandoned,
+    /// The kernel did not give back in time what was lent to operations; the memory is leaked.
+    OperationsLeaked,
+    /// A destructor panicked while something was dropped by the runtime.
+    PanicInDrop,
+    /// A listener had to pause because descriptors or memory ran out.
+    AcceptPaused,
+}
+
+impl fmt::Display for ErrorReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ringio: ")?;
+        if let Some(task) = &self.task {
+            write!(f, "{task}")?;
+        }
+        if let Some(place) = self.spawned_at {
+            write!(f, " (spawned at {place})")?;
+        }
+        if self.task.is_some() {
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// The handler of a runtime.
+pub(super) type Handler = Rc<dyn Fn(&ErrorReport)>;
+
+/// E3: the default handler.
+pub(super) fn print(report: &ErrorReport) {
+    eprintln!("{report}");
+}

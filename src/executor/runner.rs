@@ -1,0 +1,339 @@
+//! Starts a runtime, runs one main future after the other in it, and closes it in bounded time.
+#![allow(unsafe_code)] // fence: a main future may borrow from its caller, who is blocked meanwhile
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    io,
+    os::fd::BorrowedFd,
+    panic::{Location, resume_unwind},
+    rc::Rc,
+    task::Waker,
+    time::Duration,
+};
+
+use super::{
+    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, TaskRef, Typed, Waiter, context,
+    report::Handler,
+};
+use crate::{
+    buf::PoolLayout,
+    driver::{Config, DriverReport, Profile},
+    scope::cancel_task,
+    sys::{CtrlC, RingSize, interrupts},
+};
+
+/// Runs `main` to its end on a fresh runtime and returns what it returns; every other task is then cancelled and waited
+/// for ([`Runner::close`]).
+///
+/// The first Ctrl-C cancels `main`, the second ends the process.
+///
+/// # Panics
+/// When a runtime already runs on this thread, and when the kernel allows no io_uring: the message says why, and what
+/// helps. [`Runner::new`] gives that as an error instead. A panic of `main` comes out of here.
+///
+/// ```
+/// let answer = ringio::run(async {
+///     ringio::sleep(std::time::Duration::from_millis(1)).await?;
+///     Ok::<_, ringio::CancelledError>(42)
+/// });
+/// assert_eq!(answer, Ok(42));
+/// ```
+#[doc(alias = "asyncio.run")]
+#[track_caller]
+pub fn run<F: Future>(main: F) -> F::Output {
+    refuse_nested();
+    match Runner::new() {
+        Ok(mut runner) => runner.run(main),
+        Err(error) => panic!("ringio::run: {error}"),
+    }
+}
+
+#[track_caller]
+fn refuse_nested() {
+    let nested = context::try_with(|_| ()).is_some();
+    assert!(!nested, "a ringio runtime already runs on this thread; await the future here instead of running it");
+}
+
+/// A runtime that runs several main futures in turn and keeps its tasks between them.
+///
+/// ```
+/// let mut runner = ringio::Runner::new()?;
+/// let one = runner.run(async { 1 });
+/// let two = runner.run(async { one + 1 });
+/// assert_eq!(two, 2);
+/// runner.close();
+/// # std::io::Result::Ok(())
+/// ```
+#[doc(alias = "asyncio.Runner")]
+pub struct Runner {
+    runtime: Option<Runtime>,
+    shutdown_timeout: Option<Duration>,
+    ctrl_c: bool,
+}
+
+/// Settings of a [`Runner`]; made by [`Runner::builder`].
+#[must_use = "call build()"]
+pub struct RunnerBuilder {
+    config: Config,
+    shutdown_timeout: Option<Duration>,
+    ctrl_c: bool,
+    handler: Option<Handler>,
+}
+
+/// How long a close waits for tasks, when nothing else is said.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A close cancels all tasks this often, at equal distances, so that a clean-up is left alone for a good while.
+const SHUTDOWN_ROUNDS: u32 = 3;
+
+impl Runner {
+    /// A runtime with the usual settings.
+    ///
+    /// # Errors
+    /// When the kernel allows no io_uring: the message names the cause (a seccomp filter, `kernel.io_uring_disabled`,
+    /// the limit of locked memory, an old kernel) and what helps.
+    pub fn new() -> io::Result<Runner> {
+        Runner::builder().build()
+    }
+
+    /// A runtime with settings of your own.
+    pub fn builder() -> RunnerBuilder {
+        RunnerBuilder {
+            config: Config {
+                size: RingSize { submission: 256, completion: 4096 },
+                pool: PoolLayout { count_max: 1024, count_first: 32, size: 16 * 1024 },
+                profile_max: None,
+            },
+            shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
+            ctrl_c: true,
+            handler: None,
+        }
+    }
+
+    /// Runs `main` to its end and returns what it returns. Other tasks run meanwhile, and stay for the next time.
+    ///
+    /// # Panics
+    /// When a runtime already runs on this thread, or this one was closed. A panic of `main` comes out of here.
+    #[track_caller]
+    pub fn run<F: Future>(&mut self, main: F) -> F::Output {
+        refuse_nested();
+        let ctrl_c = self.ctrl_c;
+        let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
+        let seed = Seed { name: None, spawned_at: Location::caller() };
+        let result = run_main(runtime, main, seed, ctrl_c);
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// Which driver this runtime has, and why; `None` once it is closed.
+    pub fn driver_report(&self) -> Option<DriverReport> {
+        self.runtime.as_ref()?.port.report()
+    }
+
+    /// Ends everything, in bounded time: cancels every task and waits for its end (30 s unless set otherwise; meanwhile
+    /// it cancels again at one and at two thirds of the time); drops and reports the tasks that do not end; then ends
+    /// every operation of the kernel's (5 s), and leaks and reports what refuses. Dropping the runner does the same.
+    pub fn close(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        let Some(_inside) = context::enter(&runtime) else {
+            // Inside another runtime's task nothing can be waited for.
+            std::mem::forget(runtime);
+            panic!("a Runner cannot be closed while another runtime runs on this thread");
+        };
+        runtime.closing.set(true);
+        finish_tasks(&runtime, self.shutdown_timeout);
+        runtime.drop_tasks();
+        runtime.close();
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tasks = self.runtime.as_ref().map(|runtime| runtime.tasks.borrow().len());
+        f.debug_struct("Runner").field("tasks", &tasks).field("closed", &self.runtime.is_none()).finish()
+    }
+}
+
+impl RunnerBuilder {
+    /// How long [`Runner::close`] waits for tasks; `None` waits for ever.
+    pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> RunnerBuilder {
+        self.shutdown_timeout = timeout.into();
+        self
+    }
+
+    /// Whether Ctrl-C cancels the main future (yes, unless set otherwise). It does so only on the process's first
+    /// thread, and only if nobody else handles the signal.
+    pub fn handle_ctrl_c(mut self, yes: bool) -> RunnerBuilder {
+        self.ctrl_c = yes;
+        self
+    }
+
+    /// Gets what nobody was there to see: errors and panics of tasks that nobody awaited, tasks that did not end.
+    /// Printed to standard error, unless set otherwise.
+    pub fn error_handler(mut self, handler: impl Fn(&ErrorReport) + 'static) -> RunnerBuilder {
+        self.handler = Some(Rc::new(handler));
+        self
+    }
+
+    /// Entries of the submission and of the completion queue; the kernel rounds up to powers of two. Small queues cost
+    /// system calls, never operations.
+    pub fn queue_sizes(mut self, submission: u32, completion: u32) -> RunnerBuilder {
+        self.config.size = RingSize { submission, completion };
+        self
+    }
+
+    /// The buffers that connections receive into: how many there may be (a power of two), and bytes of each.
+    ///
+    /// # Panics
+    /// When the count is no power of two or above 32,768, or the size is below 64 or above 1 MiB.
+    pub fn buffer_pool(mut self, count_max: u16, size: u32) -> RunnerBuilder {
+        assert!(count_max.is_power_of_two() && count_max <= 1 << 15, "buffer_pool: the count has to be a power of two");
+        assert!((64..=1 << 20).contains(&size), "buffer_pool: the size has to be between 64 bytes and 1 MiB");
+        self.config.pool = PoolLayout { count_max, count_first: count_max.min(32), size };
+        self
+    }
+
+    /// Uses no more of the kernel than Linux 6.1 has (`base`), 6.12 (`multi`) or 6.18 (`full`). For tests; the
+    /// environment variable `RINGIO_PROFILE` does the same.
+    ///
+    /// # Panics
+    /// For another name.
+    pub fn profile(mut self, name: &str) -> RunnerBuilder {
+        self.config.profile_max = Some(Profile::parse(name).unwrap_or_else(|error| panic!("profile: {error}")));
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// As [`Runner::new`].
+    pub fn build(self) -> io::Result<Runner> {
+        let runtime = Some(Runtime::new(&self.config, self.handler)?);
+        Ok(Runner { runtime, shutdown_timeout: self.shutdown_timeout, ctrl_c: self.ctrl_c })
+    }
+}
+
+impl fmt::Debug for RunnerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunnerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Which driver a runtime gets on this machine, and why: that of the runtime of this thread, else of one made for the
+/// purpose.
+///
+/// # Errors
+/// As [`Runner::new`].
+///
+/// ```
+/// let report = ringio::driver_report()?;
+/// assert_eq!(report.driver, "io_uring");
+/// println!("{report}");
+/// # std::io::Result::Ok(())
+/// ```
+pub fn driver_report() -> io::Result<DriverReport> {
+    if let Some(Some(report)) = context::try_with(|runtime| runtime.port.report()) {
+        return Ok(report);
+    }
+    let runner = Runner::new()?;
+    runner.driver_report().ok_or_else(|| io::Error::other("the runtime is closed"))
+}
+
+/// The output of a main future is its result, whatever it is.
+struct AsItIs;
+
+impl<O> Finish<O> for AsItIs {
+    type Result = O;
+
+    fn finish(output: O) -> (O, Ending) {
+        (output, Ending::Value)
+    }
+}
+
+fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> Result<F::Output, Box<dyn Any + Send>> {
+    let Some(_inside) = context::enter(runtime) else { unreachable!("asked for before") };
+    let signal = install_ctrl_c(runtime, ctrl_c);
+    let core = runtime.core(seed);
+    // SAFETY: `Main` drops the body, or the result, before this function ends, also when it unwinds; and the runtime is
+    // this thread's.
+    let main = Main(unsafe { Typed::new::<F, AsItIs>(main, core, &runtime.inbox, &runtime.spares) });
+    let task = main.0.task();
+    runtime.enroll(task);
+    let mut interrupted = false;
+    while !task.is_done() {
+        if let Err(error) = runtime.turn() {
+            panic!("ringio: {error}");
+        }
+        if signal.is_some() && !interrupted && interrupts() > 0 {
+            interrupted = true;
+            cancel_main(task);
+        }
+    }
+    match main.0.take() {
+        Some(Outcome::Value(value)) => Ok(value),
+        Some(Outcome::Panic(payload)) => Err(payload),
+        None => unreachable!("nobody else can take the result of main"),
+    }
+}
+
+/// The main task, whose body may borrow: it is gone when this is.
+struct Main<R>(Typed<R>);
+
+impl<R> Drop for Main<R> {
+    fn drop(&mut self) {
+        // A panic here could only hide the one that brought us here.
+        drop(self.0.task().drop_body());
+        drop(self.0.take());
+    }
+}
+
+fn cancel_main(task: &TaskRef) {
+    task.core().cancelling.set(task.core().cancelling.get() + 1);
+    cancel_task(task);
+}
+
+/// RUN9: not being able to install it is no reason not to run.
+fn install_ctrl_c(runtime: &Runtime, wanted: bool) -> Option<CtrlC> {
+    let fd: BorrowedFd<'_> = runtime.port.doorbell().fd();
+    if wanted { CtrlC::install(fd).ok().flatten() } else { None }
+}
+
+/// RUN7, RUN8: cancels in rounds until no task is left or the time is up.
+fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
+    let clock = runtime.port.clock();
+    let end = clock.now().after(timeout.unwrap_or(Duration::MAX));
+    let pause = timeout.unwrap_or(SHUTDOWN_TIMEOUT) / SHUTDOWN_ROUNDS;
+    while !runtime.tasks.borrow().is_empty() {
+        for task in runtime.all_tasks() {
+            cancel_task(&task);
+        }
+        let next = clock.now().after(pause).min(end);
+        // Ends the wait; it wakes nobody.
+        let alarm = Alarm::Wake(Waiter::Foreign(Waker::noop().clone()));
+        let key = runtime.timers.borrow_mut().insert(next, alarm);
+        while !runtime.tasks.borrow().is_empty() && clock.now() < next {
+            if runtime.turn().is_err() {
+                return; // the ring is broken: nothing that waits for it will end
+            }
+        }
+        let alarm = runtime.timers.borrow_mut().remove(key);
+        drop(alarm);
+        if clock.now() >= end {
+            return report_left(runtime);
+        }
+    }
+}
+
+fn report_left(runtime: &Runtime) {
+    for task in runtime.all_tasks() {
+        let message = format!("did not end after its cancel and is dropped; its body is {}", task.body_type());
+        runtime.report_task(ReportKind::TaskAbandoned, &task, message);
+    }
+}

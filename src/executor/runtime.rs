@@ -1,0 +1,196 @@
+//! Everything one runtime has: its port to the kernel, its tasks, its timers.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use slab::Slab;
+
+use super::{
+    Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
+    cell::{Core, Spares},
+    inbox::Inbox,
+    report::{Handler, print},
+    timers::Timers,
+};
+use crate::{driver::Config, op::Port, scope::Scope};
+
+pub(crate) struct Runtime {
+    pub(crate) port: Rc<Port>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) ready: RefCell<VecDeque<TaskRef>>,
+    pub(super) tasks: RefCell<Slab<TaskRef>>,
+    /// The task that is being polled, and the scope it is in; no scope is its root scope.
+    pub(super) current: RefCell<Option<TaskRef>>,
+    pub(super) scope: RefCell<Option<Rc<Scope>>>,
+    /// Waits that the current task may still find ready before it has to let others run.
+    pub(super) budget: Cell<u32>,
+    pub(super) spares: Spares,
+    /// New tasks are cancelled at once.
+    pub(super) closing: Cell<bool>,
+    requests: Cell<u64>,
+    ids: Cell<(u64, u64)>,
+    handler: Handler,
+}
+
+/// What a new task is made with.
+pub(crate) struct Seed {
+    pub(crate) name: Option<Rc<str>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+/// Task ids are unique in the process; a runtime takes so many at a time.
+static NEXT_IDS: AtomicU64 = AtomicU64::new(1);
+const IDS: u64 = 1024;
+
+/// How many waits in a row may find what they wait for before the task has to let others run (S4).
+pub(super) const BUDGET: u32 = 128;
+
+impl Runtime {
+    pub(super) fn new(config: &Config, handler: Option<Handler>) -> io::Result<Runtime> {
+        let port = Rc::new(Port::open(config)?);
+        Ok(Runtime {
+            inbox: Arc::new(Inbox::new(port.doorbell().clone())),
+            port,
+            timers: RefCell::default(),
+            ready: RefCell::default(),
+            tasks: RefCell::default(),
+            current: RefCell::new(None),
+            scope: RefCell::new(None),
+            budget: Cell::new(BUDGET),
+            spares: Spares::default(),
+            closing: Cell::new(false),
+            requests: Cell::new(0),
+            ids: Cell::new((0, 0)),
+            handler: handler.unwrap_or_else(|| Rc::new(print)),
+        })
+    }
+
+    /// Makes a task and puts it into the run queue.
+    pub(crate) fn spawn<F, M>(&self, body: F, seed: Seed) -> Typed<M::Result>
+    where
+        F: Future + 'static,
+        M: Finish<F::Output>,
+        M::Result: 'static,
+    {
+        let typed = Typed::of_static::<F, M>(body, self.core(seed), &self.inbox, &self.spares);
+        self.enroll(typed.task());
+        typed
+    }
+
+    pub(super) fn core(&self, seed: Seed) -> Core {
+        let core = Core::new(self.next_id(), seed.spawned_at);
+        if let Some(name) = seed.name {
+            core.set_name(name);
+        }
+        core
+    }
+
+    /// Puts a new task into the registry and the run queue.
+    pub(super) fn enroll(&self, task: &TaskRef) {
+        let key = self.tasks.borrow_mut().insert(task.clone());
+        task.core().key.set(u32::try_from(key).expect("more than four billion tasks"));
+        task.schedule();
+        if self.closing.get() {
+            crate::scope::cancel_task(task);
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        let (mut next, mut end) = self.ids.get();
+        if next == end {
+            next = NEXT_IDS.fetch_add(IDS, Ordering::Relaxed);
+            end = next + IDS;
+        }
+        self.ids.set((next + 1, end));
+        next
+    }
+
+    pub(super) fn next_request(&self) -> u64 {
+        self.requests.set(self.requests.get() + 1);
+        self.requests.get()
+    }
+
+    /// A task has ended: takes it out of the registry, wakes who waits, reports what nobody will see.
+    pub(super) fn end(&self, task: &TaskRef, ending: Ending) {
+        let unseen = task.end(ending);
+        self.forget(task);
+        if unseen {
+            self.report_unseen(task, ending);
+        }
+    }
+
+    fn forget(&self, task: &TaskRef) {
+        let registered = self.tasks.borrow_mut().try_remove(task.core().key.get() as usize);
+        drop(registered);
+    }
+
+    pub(crate) fn report_unseen(&self, task: &TaskRef, ending: Ending) {
+        let (kind, message) = match ending {
+            Ending::Panic => (ReportKind::PanicNeverRetrieved, "panicked, and nobody awaited it"),
+            Ending::Error | Ending::Value | Ending::Cancelled => {
+                (ReportKind::ErrorNeverRetrieved, "ended with an error that nobody looked at")
+            }
+        };
+        self.report_task(kind, task, message.to_owned());
+    }
+
+    pub(super) fn report_task(&self, kind: ReportKind, task: &TaskRef, message: String) {
+        let core = task.core();
+        self.report(&ErrorReport { kind, task: Some(core.name()), spawned_at: Some(core.spawned_at), message });
+    }
+
+    pub(crate) fn report(&self, report: &ErrorReport) {
+        // E3: a handler that fails is replaced by the default one for this report.
+        if catch_unwind(AssertUnwindSafe(|| (self.handler)(report))).is_err() {
+            print(report);
+        }
+    }
+
+    pub(crate) fn all_tasks(&self) -> Vec<TaskRef> {
+        let mut tasks: Vec<TaskRef> = self.tasks.borrow().iter().map(|(_, task)| task.clone()).collect();
+        tasks.sort_by_key(|task| task.core().id);
+        tasks
+    }
+
+    /// Takes one from the budget; false when it is used up.
+    pub(crate) fn spend(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// Closes everything. What is dropped on the way may panic without harm to the rest.
+    pub(super) fn close(&self) {
+        self.inbox.close();
+        let alarms = self.timers.borrow_mut().take_all();
+        drop(alarms);
+        let mut refused = self.port.teardown();
+        if !refused.is_empty() {
+            refused.sort_unstable();
+            let message = format!("{} operations did not end in time: {}", refused.len(), refused.join(", "));
+            self.report(&ErrorReport { kind: ReportKind::OperationsLeaked, task: None, spawned_at: None, message });
+        }
+    }
+
+    /// Drops the bodies of tasks that did not end.
+    pub(super) fn drop_tasks(&self) {
+        for task in self.all_tasks() {
+            if task.drop_body().is_err() {
+                self.report_task(ReportKind::PanicInDrop, &task, "panicked while it was dropped".to_owned());
+            }
+            self.end(&task, Ending::Cancelled);
+        }
+        let ready = self.ready.take();
+        drop(ready);
+    }
+}

@@ -1,0 +1,87 @@
+//! One turn of the loop, in its one order: run what is ready, submit and wait in one system call, bring completions to
+//! whom they are for, fire timers. Nothing runs inside the last three.
+
+use std::io;
+
+use super::{Alarm, Runtime, runtime::BUDGET};
+use crate::{clock::Tick, driver::Wait};
+
+impl Runtime {
+    pub(super) fn turn(&self) -> io::Result<()> {
+        self.inbox.empty();
+        self.run_ready();
+        let entered = self.submit_and_wait()?;
+        if entered {
+            self.port.collect();
+        }
+        self.fire_timers();
+        Ok(())
+    }
+
+    /// Runs exactly the tasks that are ready now; those they wake run in the next turn (S2).
+    fn run_ready(&self) {
+        let count = self.ready.borrow().len();
+        for _ in 0..count {
+            let Some(task) = self.ready.borrow_mut().pop_front() else { break };
+            self.budget.set(BUDGET);
+            self.current.replace(Some(task));
+            let ended = {
+                // The task is in `current` while it runs, so that no reference has to be counted for it.
+                let current = self.current.borrow();
+                current.as_ref().map(|task| task.run())
+            };
+            let task = self.current.take();
+            if let (Some(task), Some(Some(ending))) = (&task, ended) {
+                self.end(task, ending);
+            }
+            drop(task);
+        }
+    }
+
+    /// True when the kernel may have answered something.
+    fn submit_and_wait(&self) -> io::Result<bool> {
+        if !self.ready.borrow().is_empty() {
+            return self.port.turn(Wait::Not);
+        }
+        let doorbell = self.port.doorbell();
+        doorbell.falling_asleep();
+        let wait = if self.inbox.is_empty() { self.next_wait() } else { Wait::Not };
+        let entered = self.port.turn(wait);
+        doorbell.awake();
+        entered
+    }
+
+    /// How long nothing will happen by itself.
+    fn next_wait(&self) -> Wait {
+        match self.next_due() {
+            None => Wait::Forever,
+            Some(due) => Wait::AtMost(self.port.clock().now().until(due)),
+        }
+    }
+
+    fn next_due(&self) -> Option<Tick> {
+        let timer = self.timers.borrow().next_deadline();
+        let chore = self.port.next_chore();
+        match (timer, chore) {
+            (Some(timer), Some(chore)) => Some(timer.min(chore)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn fire_timers(&self) {
+        let Some(due) = self.next_due() else { return };
+        let now = self.port.clock().now();
+        if due > now {
+            return;
+        }
+        self.port.do_chores(now);
+        loop {
+            let alarm = self.timers.borrow_mut().take_due(now);
+            match alarm {
+                Some(Alarm::Wake(waiter)) => waiter.wake(),
+                Some(Alarm::Expire(scope)) => scope.expire(),
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Descriptors that are no sockets.
+
+mod descriptor;
+
+pub use descriptor::Descriptor;

@@ -1,0 +1,91 @@
+//! **ringio** is Python asyncio's high-level API as an io_uring completion runtime for Linux: one ring and one loop per
+//! thread, owned buffers, and cancellation that loses nothing.
+//!
+//! > Cancel anything, at any await: no byte, no connection, no buffer and no child process is lost. And it costs what the
+//! > kernel costs.
+//!
+//! ```
+//! use std::{io, time::Duration};
+//! use ringio::{StreamReader, StreamWriter};
+//!
+//! async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
+//!     loop {
+//!         let data = reader.read(64 * 1024).await?;
+//!         if data.is_empty() {
+//!             return Ok(());
+//!         }
+//!         writer.write_owned(data)?;
+//!         writer.drain().await?;
+//!     }
+//! }
+//!
+//! ringio::run(async {
+//!     let server = ringio::start_server(echo, "127.0.0.1:0").await?;
+//!     let (mut reader, mut writer) = ringio::open_connection(server.sockets()[0]).await?;
+//!     writer.write(b"hello\n")?;
+//!     let line = ringio::wait_for(reader.readline(), Duration::from_secs(1)).await?;
+//!     assert_eq!(line, "hello\n");
+//!     io::Result::Ok(())
+//! })
+//! .unwrap();
+//! ```
+//!
+//! Everything is at the crate's root, under asyncio's names. A cancel is a value: a wait that is cancelled returns
+//! [`CancelledError`], the task may wait in its clean-up, and hands it on with `?`. Nothing here is [`Send`]: tasks stay
+//! on their thread and cost no atomics there.
+//!
+//! Longer texts: [`_docs`].
+
+// In reading order: a file uses only what stands above it, or its own folder.
+mod buf;
+mod clock;
+mod error;
+mod sys;
+
+mod driver;
+
+mod op;
+
+mod executor;
+mod scope;
+
+mod task;
+
+mod fs;
+mod net;
+
+mod streams;
+
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
+
+pub mod _docs {
+    //! The long texts.
+
+    #[doc = include_str!("_docs/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("_docs/cancellation.md")]
+    pub mod cancellation {}
+    #[doc = include_str!("_docs/performance.md")]
+    pub mod performance {}
+    #[doc = include_str!("_docs/decisions.md")]
+    pub mod decisions {}
+    #[doc = include_str!("_docs/changelog.md")]
+    pub mod changelog {}
+}
+
+pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
+pub use driver::DriverReport;
+pub use error::{
+    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome, TaskError, TimeoutError,
+    cancelled,
+};
+pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
+pub use fs::Descriptor;
+pub use net::{Addresses, Bind, TcpListener, TcpStream, ToAddresses};
+pub use streams::{OpenConnection, Server, StartServer, StreamReader, StreamWriter, open_connection, start_server};
+pub use task::{
+    AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,
+    timeout, timeout_at, wait_for, yield_now,
+};

@@ -1,0 +1,178 @@
+//! Where to connect to or listen on.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Poll, Waker},
+    thread,
+};
+
+use crate::executor::wait;
+
+/// What names one or more internet addresses: an address, `"host:port"`, or `("host", port)`.
+pub trait ToAddresses {
+    /// The addresses, or the name they go by.
+    fn to_addresses(self) -> Addresses;
+}
+
+/// Addresses, or a name that has to be looked up.
+#[derive(Debug, Clone)]
+pub struct Addresses(Inner);
+
+#[derive(Debug, Clone)]
+enum Inner {
+    Known(Vec<SocketAddr>),
+    Name { host: String, port: u16 },
+    Malformed(String),
+}
+
+impl Addresses {
+    /// The addresses, without a look-up.
+    ///
+    /// # Errors
+    /// For a name: looking it up may take long.
+    pub(crate) fn known(self) -> io::Result<Vec<SocketAddr>> {
+        match self.0 {
+            Inner::Known(addresses) => some(addresses),
+            Inner::Name { host, .. } => {
+                let text = format!("{host:?} is a name; this call does not wait for a look-up: give an IP address");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+            }
+            Inner::Malformed(text) => Err(malformed(&text)),
+        }
+    }
+
+    /// The addresses; a name is looked up on a thread of its own (OC2).
+    pub(crate) async fn resolve(self) -> io::Result<Vec<SocketAddr>> {
+        match self.0 {
+            Inner::Known(addresses) => some(addresses),
+            Inner::Name { host, port } => some(look_up(host, port).await?),
+            Inner::Malformed(text) => Err(malformed(&text)),
+        }
+    }
+
+    fn parse(text: &str) -> Addresses {
+        if let Ok(address) = text.parse() {
+            return Addresses(Inner::Known(vec![address]));
+        }
+        let named = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match named {
+            Some((host, port)) if !host.is_empty() => Addresses::named(host, port),
+            Some(_) | None => Addresses(Inner::Malformed(text.to_owned())),
+        }
+    }
+
+    fn named(host: &str, port: u16) -> Addresses {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => Addresses(Inner::Known(vec![SocketAddr::new(ip, port)])),
+            Err(_) => Addresses(Inner::Name { host: host.to_owned(), port }),
+        }
+    }
+}
+
+fn some(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no address to use"));
+    }
+    Ok(addresses)
+}
+
+fn malformed(text: &str) -> io::Error {
+    let text = format!("{text:?} is no address; write it as \"host:port\", for example \"127.0.0.1:8080\"");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// What the look-up thread and the waiting task share. A cancelled wait abandons the thread to its look-up.
+#[derive(Default)]
+struct LookUp {
+    found: Option<io::Result<Vec<SocketAddr>>>,
+    waiter: Option<Waker>,
+}
+
+async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let shared = Arc::new(Mutex::new(LookUp::default()));
+    let answer = shared.clone();
+    thread::Builder::new().name("ringio-resolve".into()).spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        let waiter = {
+            let mut look_up = answer.lock().unwrap_or_else(PoisonError::into_inner);
+            look_up.found = Some(found);
+            look_up.waiter.take()
+        };
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    })?;
+    wait(|cx| {
+        let mut look_up = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match look_up.found.take() {
+            Some(found) => Poll::Ready(found),
+            None => {
+                look_up.waiter = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+    .await?
+}
+
+impl ToAddresses for Addresses {
+    fn to_addresses(self) -> Addresses {
+        self
+    }
+}
+
+impl ToAddresses for SocketAddr {
+    fn to_addresses(self) -> Addresses {
+        Addresses(Inner::Known(vec![self]))
+    }
+}
+
+impl ToAddresses for Vec<SocketAddr> {
+    fn to_addresses(self) -> Addresses {
+        Addresses(Inner::Known(self))
+    }
+}
+
+impl ToAddresses for &[SocketAddr] {
+    fn to_addresses(self) -> Addresses {
+        Addresses(Inner::Known(self.to_vec()))
+    }
+}
+
+impl ToAddresses for (IpAddr, u16) {
+    fn to_addresses(self) -> Addresses {
+        SocketAddr::from(self).to_addresses()
+    }
+}
+
+impl ToAddresses for &str {
+    fn to_addresses(self) -> Addresses {
+        Addresses::parse(self)
+    }
+}
+
+impl ToAddresses for String {
+    fn to_addresses(self) -> Addresses {
+        Addresses::parse(&self)
+    }
+}
+
+impl ToAddresses for &String {
+    fn to_addresses(self) -> Addresses {
+        Addresses::parse(self)
+    }
+}
+
+impl ToAddresses for (&str, u16) {
+    fn to_addresses(self) -> Addresses {
+        Addresses::named(self.0, self.1)
+    }
+}
+
+impl ToAddresses for (String, u16) {
+    fn to_addresses(self) -> Addresses {
+        Addresses::named(&self.0, self.1)
+    }
+}

@@ -1,0 +1,175 @@
+//! Listening for TCP connections.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+    time::Duration,
+};
+
+use super::{TcpStream, ToAddresses};
+use crate::{
+    executor::{ErrorReport, ReportKind, context, wait},
+    op::{Acceptor, Taken},
+    sys,
+    task::sleep,
+};
+
+/// How a [`TcpListener`] listens.
+///
+/// ```
+/// # ringio::run(async {
+/// let listener = ringio::TcpListener::bind_with("127.0.0.1:0", ringio::Bind { backlog: 1024, ..Default::default() })?;
+/// assert_ne!(listener.local_addr()?.port(), 0);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Bind {
+    /// Connections that may wait in the kernel's queue; 100 unless set.
+    pub backlog: u32,
+    /// Several sockets may listen on the same port, and the kernel spreads connections over them.
+    pub reuse_port: bool,
+}
+
+impl Default for Bind {
+    fn default() -> Bind {
+        Bind { backlog: 100, reuse_port: false }
+    }
+}
+
+/// A socket that accepts TCP connections. Clones share it, and its queue.
+#[derive(Clone)]
+pub struct TcpListener {
+    handle: Rc<Handle>,
+}
+
+/// What the clones share; the last one closes the listener, whose own references do not count.
+struct Handle(Rc<Acceptor>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// How long accepting pauses when descriptors or memory have run out: the first time, and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl TcpListener {
+    fn new(acceptor: Rc<Acceptor>) -> TcpListener {
+        TcpListener { handle: Rc::new(Handle(acceptor)) }
+    }
+
+    /// Listens on `address`; port 0 lets the system choose. A name is refused: looking it up could take long.
+    ///
+    /// # Errors
+    /// When the address is in use, not this machine's, or malformed: the message names it.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn bind(address: impl ToAddresses) -> io::Result<TcpListener> {
+        TcpListener::bind_with(address, Bind::default())
+    }
+
+    /// [`TcpListener::bind`] with settings.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn bind_with(address: impl ToAddresses, bind: Bind) -> io::Result<TcpListener> {
+        let port = context::with(|runtime| runtime.port.clone());
+        let options = sys::ListenOptions { backlog: bind.backlog, reuse_port: bind.reuse_port };
+        let mut last = None;
+        for address in address.to_addresses().known()? {
+            match sys::listen(address, options) {
+                Ok(fd) => return Ok(TcpListener::new(Acceptor::new(&port, fd))),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+    }
+
+    /// Takes over a descriptor that listens already.
+    ///
+    /// # Errors
+    /// When it is no stream socket.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn from_fd(fd: OwnedFd) -> io::Result<TcpListener> {
+        sys::is_stream_socket(fd.as_fd())?;
+        let port = context::with(|runtime| runtime.port.clone());
+        Ok(TcpListener::new(Acceptor::new(&port, fd)))
+    }
+
+    /// The next connection and its peer. Where descriptors or memory have run out it pauses, says so once to the error
+    /// handler, and goes on when it can.
+    ///
+    /// # Errors
+    /// When the listener was closed; what accept(2) says; [`CancelledError`](crate::CancelledError) inside an
+    /// [`io::Error`].
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: a connection that arrives meanwhile is there for the next accept.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let mut pause = PAUSE;
+        loop {
+            match wait(|cx| self.handle.0.poll_take(cx.waker())).await?? {
+                // Gone before it was taken: there is nobody to talk to.
+                Taken::Connection(_, None) => {}
+                Taken::Connection(socket, Some(peer)) => return Ok((TcpStream::new(socket), peer)),
+                Taken::Exhausted(error) => {
+                    if pause == PAUSE {
+                        report_pause(&error);
+                    }
+                    sleep(pause).await?;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// When it was closed.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.handle.0.local_address()
+    }
+
+    /// Stops listening, and closes connections that nobody has accepted. When this returns, the port is free.
+    ///
+    /// # Cancellation
+    /// **Runs on**: the close goes on; waiting for it again is harmless.
+    pub async fn close(&self) -> Result<(), crate::error::CancelledError> {
+        self.handle.0.close();
+        wait(|cx| self.handle.0.poll_closed(cx.waker())).await
+    }
+
+    pub(crate) fn begin_close(&self) {
+        self.handle.0.close();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.handle.0.is_closing()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpListener").field("address", &self.local_addr().ok()).finish()
+    }
+}
+
+fn report_pause(error: &io::Error) {
+    let message = format!("accepting pauses: {error}; raise the limit (`ulimit -n`) or close connections");
+    let report = ErrorReport { kind: ReportKind::AcceptPaused, task: None, spawned_at: None, message };
+    context::with(|runtime| runtime.report(&report));
+}

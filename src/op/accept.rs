@@ -1,0 +1,194 @@
+//! The queue of a listener. Connections belong to the listener until a caller takes one, so a cancelled accept loses
+//! none: the next one finds it here.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+use super::{Port, Socket, descriptor, slot::Owner};
+use crate::{
+    driver::{Answer, Completion, Interest, Request, Token},
+    sys,
+};
+
+pub(crate) struct Acceptor {
+    port: Rc<Port>,
+    fd: RefCell<Option<OwnedFd>>,
+    /// Accepted by the kernel, not yet taken by a caller.
+    backlog: RefCell<VecDeque<OwnedFd>>,
+    token: Cell<Option<Token>>,
+    stopping: Cell<bool>,
+    /// What is in flight is a poll: this kernel does not wait for connections of this socket by itself.
+    polling: Cell<bool>,
+    closing: Cell<bool>,
+    failure: RefCell<Option<Failure>>,
+    waiters: RefCell<Vec<Waker>>,
+}
+
+/// What a caller gets.
+pub(crate) enum Taken {
+    Connection(Rc<Socket>, Option<SocketAddr>),
+    /// No descriptor or memory is left. The connections stay in the kernel's queue; try again in a while.
+    Exhausted(io::Error),
+}
+
+enum Failure {
+    Exhausted(io::Error),
+    Other(io::Error),
+}
+
+/// Most connections that wait here for a caller. More stay in the kernel's own queue, which refuses when it is full.
+const BACKLOG_MAX: usize = 256;
+
+impl Acceptor {
+    pub(crate) fn new(port: &Rc<Port>, fd: OwnedFd) -> Rc<Acceptor> {
+        Rc::new(Acceptor {
+            port: port.clone(),
+            fd: RefCell::new(Some(fd)),
+            backlog: RefCell::default(),
+            token: Cell::new(None),
+            stopping: Cell::new(false),
+            polling: Cell::new(false),
+            closing: Cell::new(false),
+            failure: RefCell::new(None),
+            waiters: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.fd.borrow().as_ref().map_or_else(|| Err(closed()), |fd| sys::local_address(fd.as_fd()))
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// The oldest connection, when there is one.
+    pub(crate) fn poll_take(self: &Rc<Acceptor>, waker: &Waker) -> Poll<io::Result<Taken>> {
+        if self.closing.get() {
+            return Poll::Ready(Err(closed()));
+        }
+        let first = self.backlog.borrow_mut().pop_front();
+        if let Some(fd) = first {
+            let peer = sys::accepted_peer(fd.as_fd());
+            return Poll::Ready(Ok(Taken::Connection(Socket::new(&self.port, fd), peer)));
+        }
+        let failure = self.failure.take();
+        match failure {
+            Some(Failure::Exhausted(error)) => return Poll::Ready(Ok(Taken::Exhausted(error))),
+            Some(Failure::Other(error)) => return Poll::Ready(Err(error)),
+            None => {}
+        }
+        remember(&self.waiters, waker);
+        self.arm();
+        Poll::Pending
+    }
+
+    fn arm(self: &Rc<Acceptor>) {
+        if self.token.get().is_some() || self.closing.get() || self.port.is_closed() {
+            return;
+        }
+        let many = self.port.profile().has_multishot();
+        self.stand(|fd| Request::Accept { fd, many });
+    }
+
+    fn stand(self: &Rc<Acceptor>, request: impl FnOnce(std::os::fd::RawFd) -> Request) {
+        let fd = self.fd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        self.token.set(Some(self.port.stand(Owner::Accept(self.clone()), &request(fd))));
+    }
+
+    fn stop(&self) {
+        if let Some(token) = self.token.get()
+            && !self.stopping.replace(true)
+        {
+            self.port.cancel(token);
+        }
+    }
+
+    pub(super) fn on_accepted(self: &Rc<Acceptor>, completion: Completion) {
+        if !completion.more() {
+            self.token.set(None);
+            self.stopping.set(false);
+        }
+        match completion.answer() {
+            // The answer of the poll below: the accept is started again by whoever waits.
+            Answer::Done(_) if self.polling.replace(false) => {}
+            Answer::Done(number) => self.backlog.borrow_mut().push_back(descriptor(number)),
+            Answer::Cancelled | Answer::Gone(_) => self.polling.set(false),
+            Answer::NotReady => {
+                self.polling.set(true);
+                self.stand(|fd| Request::Poll { fd, interest: Interest::Readable });
+            }
+            Answer::Exhausted(error) => *self.failure.borrow_mut() = Some(Failure::Exhausted(error)),
+            Answer::Failed(error) => *self.failure.borrow_mut() = Some(Failure::Other(error)),
+            Answer::NoBuffer => {}
+        }
+        if self.closing.get() {
+            return self.proceed_with_close();
+        }
+        if self.backlog.borrow().len() >= BACKLOG_MAX {
+            self.stop();
+        }
+        // Whoever waits takes the connection or the error, or starts the next accept.
+        wake_all(&self.waiters);
+    }
+
+    /// Stops listening. Connections that nobody took are closed, and the port is free when [`Self::poll_closed`] says so.
+    pub(crate) fn close(self: &Rc<Acceptor>) {
+        if !self.closing.replace(true) {
+            self.stop();
+            self.proceed_with_close();
+            wake_all(&self.waiters);
+        }
+    }
+
+    fn proceed_with_close(self: &Rc<Acceptor>) {
+        for connection in self.backlog.take() {
+            self.port.close(connection, None);
+        }
+        if self.token.get().is_none() || self.port.is_closed() {
+            // At once, and not through the ring: the port number is free when this returns (S6 holds: nothing is in flight).
+            drop(self.fd.take());
+            wake_all(&self.waiters);
+        }
+    }
+
+    pub(crate) fn poll_closed(&self, waker: &Waker) -> Poll<()> {
+        if self.fd.borrow().is_none() {
+            return Poll::Ready(());
+        }
+        remember(&self.waiters, waker);
+        Poll::Pending
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        for connection in self.backlog.take() {
+            self.port.close(connection, None);
+        }
+    }
+}
+
+fn remember(waiters: &RefCell<Vec<Waker>>, waker: &Waker) {
+    let mut waiters = waiters.borrow_mut();
+    if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
+        waiters.push(waker.clone());
+    }
+}
+
+fn wake_all(waiters: &RefCell<Vec<Waker>>) {
+    for waiter in waiters.take() {
+        waiter.wake();
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the listener is closed")
+}

@@ -1,0 +1,172 @@
+//! Operations: from a request to its final completion, whatever becomes of whoever waits.
+//!
+//! ```text
+//! Vacant ─submit→ InFlight{lent, waker} ─final completion→ Done{lent, result} ─poll→ Vacant
+//!                     │ dropped (cancel queued)                │ dropped: orphan
+//!                     ▼                                        ▼
+//!                 Abandoned{lent} ─final completion: orphan→ Vacant
+//!
+//! Vacant ─stand→ Standing{owner} ─completion→ owner.on_completion ─final→ Vacant
+//! ```
+//! The first row is an operation that a future waits for ([`Op`]). The second is one that belongs to a socket or a
+//! listener ([`Owner`]): its answers go there whether anybody waits or not, which is why a cancelled read loses nothing.
+//!
+//! - S1 InFlight, Abandoned and Standing own what was lent, and a reference to the descriptor. If the final completion
+//!   never comes, it is leaked; it is never freed.
+//! - S2 A token is index and generation; a slot whose generations are used up is not used again.
+//! - S3 Only a completion without MORE is final.
+//! - S4 A result that is a descriptor is owned from the instant it is drained.
+//! - S5 A cancel is never dropped: it is repeated (1, 10, 100 ms) until the final completion.
+//! - S6 The descriptor is closed after the final completion of every operation on it. One operation per direction.
+//! - S7 Teardown cancels all, reaps with a deadline, leaks what refuses, and reports it by name.
+#![allow(unsafe_code)] // fence: the one caller of Driver::push
+
+mod accept;
+mod basic;
+mod chores;
+mod port;
+mod receive;
+mod send;
+mod slot;
+mod socket;
+mod source;
+mod table;
+mod transfer;
+
+use std::{
+    future::Future,
+    io,
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    buf::Pool,
+    driver::{Completion, Driver, Request, Token},
+};
+
+pub(crate) use accept::{Acceptor, Taken};
+pub(crate) use basic::Connect;
+#[cfg(feature = "internals")]
+pub(crate) use basic::Nop;
+pub(crate) use port::Port;
+pub(crate) use send::Segment;
+pub(crate) use socket::Socket;
+pub(crate) use source::{Source, Way};
+pub(crate) use transfer::{ReadInto, Ready, Send, WriteFrom};
+
+/// An operation that a future waits for. The value itself is what is lent: it lives in the slot until the final
+/// completion.
+pub(crate) trait Operation: 'static {
+    /// What the waiting future gets.
+    type Output;
+
+    /// For reports: what it is called.
+    const NAME: &'static str;
+
+    /// What to ask of the kernel. Points to heap memory that `self` owns, never into `self`, which may be moved.
+    fn request(&mut self) -> Request;
+
+    /// The end, when somebody waits for it.
+    fn finish(self, result: io::Result<u32>) -> Self::Output;
+
+    /// The end, when nobody waits any more: give to its owner, or close, what the kernel gave.
+    fn orphan(self, completion: Completion);
+}
+
+/// The future of an operation. Submits on the first poll; when dropped, cancels and lets the slot see to the rest.
+pub(crate) struct Op<T: Operation> {
+    port: Rc<Port>,
+    life: Life<T>,
+}
+
+enum Life<T> {
+    New(T),
+    InFlight(Token),
+    Over,
+}
+
+impl<T: Operation> Op<T> {
+    pub(crate) fn new(port: &Rc<Port>, operation: T) -> Op<T> {
+        Op { port: port.clone(), life: Life::New(operation) }
+    }
+
+    /// Takes an operation back that was never submitted.
+    pub(crate) fn take_new(&mut self) -> Option<T> {
+        match std::mem::replace(&mut self.life, Life::Over) {
+            Life::New(operation) => Some(operation),
+            begun @ (Life::InFlight(_) | Life::Over) => {
+                self.life = begun;
+                None
+            }
+        }
+    }
+
+    /// Asks the kernel to end the operation; the future stays pending until it says how it ended.
+    pub(crate) fn cancel(&self) {
+        if let Life::InFlight(token) = self.life {
+            self.port.cancel(token);
+        }
+    }
+}
+
+// Nothing points into an Op: what is lent lives in the slot.
+impl<T: Operation> Unpin for Op<T> {}
+
+impl<T: Operation> Future for Op<T> {
+    /// The operation itself, and how it ended.
+    type Output = (T, Completion);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(T, Completion)> {
+        match std::mem::replace(&mut self.life, Life::Over) {
+            Life::New(operation) => {
+                let token = self.port.submit(operation, Some(cx.waker().clone()));
+                self.life = Life::InFlight(token);
+                Poll::Pending
+            }
+            Life::InFlight(token) => match self.port.poll_slot::<T>(token, cx.waker()) {
+                Poll::Ready(ended) => Poll::Ready(ended),
+                Poll::Pending => {
+                    self.life = Life::InFlight(token);
+                    Poll::Pending
+                }
+            },
+            Life::Over => panic!("an operation was polled again after its end"),
+        }
+    }
+}
+
+impl<T: Operation> Drop for Op<T> {
+    fn drop(&mut self) {
+        if let Life::InFlight(token) = self.life {
+            self.port.abandon(token);
+        }
+    }
+}
+
+/// Hands a request over for an operation whose slot exists already.
+fn push(driver: &mut Driver, token: Token, request: &Request) {
+    // SAFETY: S1: the slot `token` names owns what the request points to until the final completion, and leaks it if
+    // that never comes.
+    unsafe { driver.push(token, request) }
+}
+
+/// Lets the driver use the pool.
+fn provide(driver: &mut Driver, pool: &Pool) {
+    // SAFETY: P3: the pool is dropped after its port let go of the driver, or leaked with it.
+    unsafe { driver.provide(pool) }
+}
+
+/// A descriptor that a completion carried.
+fn descriptor(number: u32) -> OwnedFd {
+    // SAFETY: S4: the kernel has just made it for us, and the completion is seen once.
+    unsafe { OwnedFd::from_raw_fd(number as RawFd) }
+}
+
+/// A request that lends nothing, without a slot: to measure the seam alone.
+#[cfg(feature = "internals")]
+pub(crate) fn push_nop(driver: &mut Driver, token: Token) {
+    push(driver, token, &Request::Nop);
+}

@@ -1,0 +1,343 @@
+//! The place where operations meet their driver: one per runtime.
+//!
+//! Nothing is borrowed while anything of the user's runs: completions are copied out first, wakers are called last.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    os::fd::OwnedFd,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use super::{
+    Operation, Socket,
+    basic::CloseFd,
+    chores::{CANCEL_PAUSE, Chore, Chores, next_pause},
+    provide, push,
+    receive::Incoming,
+    send::Outgoing,
+    slot::{Finished, Owner},
+    table::Table,
+};
+use crate::{
+    buf::Pool,
+    clock::{Clock, Tick},
+    driver::{Completion, Config, Doorbell, Driver, DriverReport, Profile, Request, Token, Wait, select},
+};
+
+pub(crate) struct Port {
+    /// `None` once the runtime is gone.
+    driver: RefCell<Option<Driver>>,
+    doorbell: Doorbell,
+    profile: Profile,
+    table: RefCell<Table>,
+    pool: Pool,
+    clock: Clock,
+    chores: RefCell<Chores>,
+    /// Sockets with bytes to send that were written in this turn.
+    dirty: RefCell<Vec<Rc<Socket>>>,
+    /// Completions on their way from the queue to their slots; kept for its memory.
+    batch: RefCell<Vec<Completion>>,
+    #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
+    spare_incoming: RefCell<Vec<Box<Incoming>>>,
+    #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
+    spare_outgoing: RefCell<Vec<Box<Outgoing>>>,
+    turns: Cell<u32>,
+    /// Sockets that received in this turn; tells one big stream from many small ones.
+    receivers: Cell<u32>,
+}
+
+/// How many unused boxes of each kind are kept.
+const SPARES_MAX: usize = 256;
+
+/// How long teardown waits for the kernel to give back what was lent.
+const TEARDOWN_MAX: Duration = Duration::from_secs(5);
+
+impl Port {
+    pub(crate) fn open(config: &Config) -> io::Result<Port> {
+        let mut driver = select(config)?;
+        let pool = Pool::new(config.pool);
+        provide(&mut driver, &pool);
+        Ok(Port {
+            doorbell: driver.doorbell().clone(),
+            profile: driver.profile(),
+            driver: RefCell::new(Some(driver)),
+            table: RefCell::default(),
+            pool,
+            clock: Clock::start(),
+            chores: RefCell::default(),
+            dirty: RefCell::default(),
+            batch: RefCell::default(),
+            spare_incoming: RefCell::default(),
+            spare_outgoing: RefCell::default(),
+            turns: Cell::new(0),
+            receivers: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn doorbell(&self) -> &Doorbell {
+        &self.doorbell
+    }
+
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn report(&self) -> Option<DriverReport> {
+        self.driver.borrow().as_ref().map(Driver::report)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.driver.borrow().is_none()
+    }
+
+    // ---- operations of futures
+
+    pub(super) fn submit<T: Operation>(&self, operation: T, waker: Option<Waker>) -> Token {
+        let (token, request) = self.table.borrow_mut().insert(operation, waker);
+        self.push(token, &request);
+        token
+    }
+
+    /// Starts an operation that nobody will wait for.
+    pub(super) fn submit_detached<T: Operation>(&self, operation: T) {
+        let (token, request) = self.table.borrow_mut().insert_abandoned(operation);
+        self.push(token, &request);
+    }
+
+    pub(super) fn poll_slot<T: Operation>(&self, token: Token, waker: &Waker) -> Poll<(T, Completion)> {
+        let polled = self.table.borrow_mut().poll(token, waker);
+        match polled {
+            Poll::Ready(Some((lent, completion))) => Poll::Ready((lent.take::<T>(), completion)),
+            Poll::Ready(None) => panic!("an operation was polled after its runtime was closed"),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    pub(super) fn abandon(&self, token: Token) {
+        let (finished, cancel) = self.table.borrow_mut().abandon(token);
+        self.act(finished);
+        if cancel {
+            self.cancel(token);
+        }
+    }
+
+    // ---- operations of sockets and listeners
+
+    pub(super) fn stand(&self, owner: Owner, request: &Request) -> Token {
+        let token = self.table.borrow_mut().stand(owner);
+        self.push(token, request);
+        token
+    }
+
+    /// Asks the kernel to end an operation, and again until it has ended (S5).
+    pub(super) fn cancel(&self, token: Token) {
+        self.cancel_again(token, CANCEL_PAUSE);
+    }
+
+    fn cancel_again(&self, target: Token, pause: Duration) {
+        if !self.table.borrow().is_in_kernel(target) {
+            return;
+        }
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            driver.cancel(target);
+            let due = self.clock.now().after(pause);
+            self.chores.borrow_mut().add(due, Chore::Cancel { target, pause: next_pause(pause) });
+        }
+    }
+
+    fn push(&self, token: Token, request: &Request) {
+        match &mut *self.driver.borrow_mut() {
+            Some(driver) => push(driver, token, request),
+            None => panic!("an operation was started after its runtime was closed"),
+        }
+    }
+
+    /// Remembers that a socket has bytes to send; they go with the next turn, all together.
+    pub(super) fn mark_dirty(&self, socket: Rc<Socket>) {
+        self.dirty.borrow_mut().push(socket);
+    }
+
+    pub(super) fn linger(&self, socket: Rc<Socket>, time: Duration) {
+        self.chores.borrow_mut().add(self.clock.now().after(time), Chore::StopLingering(socket));
+    }
+
+    /// Closes a descriptor that has no operation in flight.
+    pub(super) fn close(&self, fd: OwnedFd, socket: Option<Rc<Socket>>) {
+        if self.is_closed() {
+            crate::sys::close(fd);
+        } else {
+            self.submit_detached(CloseFd::new(fd, socket));
+        }
+    }
+
+    // ---- one turn
+
+    /// Sends what was written, submits everything, and waits.
+    pub(crate) fn turn(&self, wait: Wait) -> io::Result<bool> {
+        self.flush_dirty();
+        let mut driver = self.driver.borrow_mut();
+        let driver = driver.as_mut().expect("a turn of a closed runtime");
+        if self.pool.has_returned() {
+            provide(driver, &self.pool);
+        }
+        driver.turn(wait)
+    }
+
+    fn flush_dirty(&self) {
+        if self.dirty.borrow().is_empty() {
+            return;
+        }
+        let mut dirty = self.dirty.take();
+        for socket in dirty.drain(..) {
+            socket.flush();
+        }
+        // Flushing writes nothing new, so the list is still empty: keep its memory.
+        self.dirty.replace(dirty);
+    }
+
+    /// Brings every completion that is there to whoever it is for. True when there were any.
+    pub(crate) fn collect(&self) -> bool {
+        let mut batch = self.batch.take();
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            driver.drain(|completion| batch.push(completion));
+        }
+        let any = !batch.is_empty();
+        self.turns.set(self.turns.get().wrapping_add(1));
+        self.receivers.set(0);
+        for completion in batch.drain(..) {
+            let finished = self.table.borrow_mut().finish(completion);
+            self.act(finished);
+        }
+        self.batch.replace(batch);
+        any
+    }
+
+    fn act(&self, finished: Finished) {
+        match finished {
+            Finished::Wake(waker) => waker.wake(),
+            Finished::Orphan(lent, completion) => lent.orphan(completion),
+            Finished::Answer(Owner::Receive(socket), completion) => socket.on_received(completion),
+            Finished::Answer(Owner::Send(socket), completion) => socket.on_sent(completion),
+            Finished::Answer(Owner::Accept(acceptor), completion) => acceptor.on_accepted(completion),
+            Finished::Nothing => {}
+        }
+    }
+
+    /// When [`Port::do_chores`] has something to do next.
+    pub(crate) fn next_chore(&self) -> Option<Tick> {
+        let mut chores = self.chores.borrow_mut();
+        if chores.is_empty() {
+            return None;
+        }
+        let table = self.table.borrow();
+        chores.next_due(|chore| match chore {
+            Chore::Cancel { target, .. } => !table.is_in_kernel(*target),
+            Chore::StopLingering(socket) => !socket.is_lingering(),
+        })
+    }
+
+    pub(crate) fn do_chores(&self, now: Tick) {
+        loop {
+            let due = self.chores.borrow_mut().take_due(now);
+            match due {
+                Some(Chore::Cancel { target, pause }) => self.cancel_again(target, pause),
+                Some(Chore::StopLingering(socket)) => socket.stop_lingering(),
+                None => return,
+            }
+        }
+    }
+
+    // ---- boxes that sockets use while data moves
+
+    pub(super) fn take_incoming(&self) -> Box<Incoming> {
+        self.spare_incoming.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_incoming(&self, incoming: Box<Incoming>) {
+        keep(&self.spare_incoming, incoming);
+    }
+
+    pub(super) fn take_outgoing(&self) -> Box<Outgoing> {
+        self.spare_outgoing.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_outgoing(&self, outgoing: Box<Outgoing>) {
+        keep(&self.spare_outgoing, outgoing);
+    }
+
+    /// Counts a socket that received in this turn, once; returns how many did so far.
+    pub(super) fn count_receiver(&self, stamp: &Cell<u32>) -> u32 {
+        if stamp.replace(self.turns.get()) != self.turns.get() {
+            self.receivers.set(self.receivers.get() + 1);
+        }
+        self.receivers.get()
+    }
+
+    // ---- the end
+
+    /// S7. What the kernel did not give back in time stays allocated for ever; returns its names.
+    pub(crate) fn teardown(&self) -> Vec<&'static str> {
+        let deadline = self.clock.now().after(TEARDOWN_MAX);
+        self.flush_dirty();
+        let tokens: Vec<Token> = self.table.borrow().in_kernel().map(|(token, _)| token).collect();
+        for token in tokens {
+            self.cancel(token);
+        }
+        while self.table.borrow().in_kernel().next().is_some() && self.clock.now() < deadline {
+            let next = self.next_chore().unwrap_or(deadline).min(deadline);
+            if self.turn(Wait::AtMost(self.clock.now().until(next))).is_err() {
+                break;
+            }
+            self.collect();
+            self.do_chores(self.clock.now());
+        }
+        self.let_go()
+    }
+
+    fn let_go(&self) -> Vec<&'static str> {
+        let done = self.table.borrow_mut().take_done();
+        for (lent, completion) in done {
+            lent.orphan(completion);
+        }
+        drop(self.chores.borrow_mut().clear());
+        let refused: Vec<_> = self.table.borrow().in_kernel().map(|(_, name)| name).collect();
+        let driver = self.driver.borrow_mut().take();
+        if refused.is_empty() {
+            if let Some(mut driver) = driver {
+                // It can only fail for a ring that is broken, whose end takes the registration with it.
+                let _ = driver.forget_pool();
+            }
+        } else {
+            // The kernel may still write to what was lent, and to the ring.
+            self.pool.leak();
+            std::mem::forget(self.table.take());
+            std::mem::forget(driver);
+        }
+        refused
+    }
+
+    /// Operations in the kernel or not yet taken; buffers of the pool at home, and all of them; stale completions.
+    #[cfg(feature = "internals")]
+    pub(crate) fn counts(&self) -> (usize, (u32, u32), u64) {
+        let table = self.table.borrow();
+        (table.live(), self.pool.buffers_home(), table.stale())
+    }
+}
+
+fn keep<T: Default>(spares: &RefCell<Vec<Box<T>>>, unused: Box<T>) {
+    let mut spares = spares.borrow_mut();
+    if spares.len() < SPARES_MAX {
+        spares.push(unused);
+    }
+}

@@ -1,0 +1,465 @@
+//! The receiving direction of a socket. What arrives belongs to the socket, not to the future that waits, so a cancelled
+//! read loses nothing: the next one finds it here.
+//!
+//! It adapts. Idle or small: one multishot receive into buffers of the pool, so that waiting costs no memory and arriving
+//! no submission. Bulk, or no pool: one receive at a time into a large buffer that stays hot. Nobody reads: when twice
+//! the limit is buffered the receive is ended, and started again when a reader waits.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    Socket,
+    slot::Owner,
+    socket::{LINGER_BYTES_MAX, Phase},
+};
+use crate::{
+    buf::{Chunk, IoBufMut, Pool, fill, received},
+    driver::{Answer, Completion, Interest, Request, Token},
+};
+
+pub(super) struct Receiving {
+    /// Only while there is something in it.
+    incoming: RefCell<Option<Box<Incoming>>>,
+    buffered: Cell<usize>,
+    limit: Cell<usize>,
+    armed: Cell<Armed>,
+    /// The kernel was asked to end what is armed.
+    stopping: Cell<bool>,
+    end: Cell<End>,
+    /// Kept when it is woken: the same task mostly comes back.
+    waiter: RefCell<Option<Waker>>,
+    /// A reader waits for more bytes than this.
+    wanted: Cell<Option<usize>>,
+    style: Cell<Style>,
+    /// The turn of the port in which this socket last received.
+    stamp: Cell<u32>,
+}
+
+/// What has arrived and was not read. Handed from socket to socket, so that an idle one holds none of it.
+#[derive(Default)]
+pub(super) struct Incoming {
+    /// In one piece, because a reader looks for something in it. Comes before `pieces`.
+    held: BytesMut,
+    pieces: VecDeque<Piece>,
+    /// Where a single receive writes.
+    room: BytesMut,
+}
+
+enum Piece {
+    Pooled(Chunk),
+    Owned(Bytes),
+}
+
+/// The operation that is in flight.
+#[derive(Debug, Clone, Copy)]
+enum Armed {
+    Not,
+    /// Receives into the pool until it is stopped.
+    Many(Token),
+    /// Receives into `room` once.
+    Once(Token),
+    /// Waits until there is something: this kernel does not do that by itself for this socket.
+    Polling(Token),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Finished,
+    /// The number of the system's error.
+    Failed(i32),
+}
+
+/// How to receive next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Many small ones; how many large pieces in a row have arrived.
+    Small { large: u8 },
+    /// A big stream; how many small pieces in a row have arrived.
+    Bulk { small: u8 },
+}
+
+/// asyncio's `limit`: reading ahead stops at twice this.
+const LIMIT_BYTES: usize = 64 * 1024;
+
+/// The memory of a single receive: where there is no pool, and for a bulk stream.
+const ROOM_BYTES: usize = 16 * 1024;
+const ROOM_BULK_BYTES: usize = 256 * 1024;
+
+/// From this size on a piece counts as large; so many in a row, from a socket that is (almost) alone, make a bulk stream,
+/// and so many small ones unmake it.
+const LARGE_BYTES: usize = 16 * 1024;
+const LARGE_MIN: u8 = 16;
+const SMALL_MAX: u8 = 8;
+const BULK_SOCKETS_MAX: u32 = 2;
+
+impl Receiving {
+    pub(super) fn new() -> Receiving {
+        Receiving {
+            incoming: RefCell::new(None),
+            buffered: Cell::new(0),
+            limit: Cell::new(LIMIT_BYTES),
+            armed: Cell::new(Armed::Not),
+            stopping: Cell::new(false),
+            end: Cell::new(End::Open),
+            waiter: RefCell::new(None),
+            wanted: Cell::new(None),
+            style: Cell::new(Style::Small { large: 0 }),
+            stamp: Cell::new(0),
+        }
+    }
+
+    pub(super) fn is_armed(&self) -> bool {
+        !matches!(self.armed.get(), Armed::Not)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.get() != End::Open
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered.get()
+    }
+}
+
+// ---- reading, for streams
+
+impl Socket {
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.receiving.limit.set(limit);
+    }
+
+    /// Bytes that have arrived and were not read.
+    pub(crate) fn buffered(&self) -> usize {
+        self.receiving.buffered()
+    }
+
+    /// Whether no more will ever arrive than what is buffered.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.receiving.has_ended() || self.is_closing()
+    }
+
+    /// What there is to say when everything that arrived was read: the error that ended it, or that it just ended.
+    pub(crate) fn end_of_stream(&self) -> io::Result<()> {
+        match self.receiving.end.get() {
+            End::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
+            End::Open | End::Finished => Ok(()),
+        }
+    }
+
+    /// Ready when more than `have` bytes are buffered, or when no more will come.
+    pub(crate) fn poll_more_than(self: &Rc<Socket>, have: usize, waker: &Waker) -> Poll<()> {
+        if self.buffered() > have || self.has_ended() {
+            return Poll::Ready(());
+        }
+        match &mut *self.receiving.waiter.borrow_mut() {
+            Some(old) => old.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        self.receiving.wanted.set(Some(have));
+        self.arm_receive();
+        Poll::Pending
+    }
+
+    /// Takes what comes first, at most `most` bytes.
+    pub(crate) fn take(&self, most: usize) -> Bytes {
+        let mut incoming = self.receiving.incoming.borrow_mut();
+        let Some(some) = &mut *incoming else { return Bytes::new() };
+        let taken = some.take(most, self.port.pool());
+        self.taken(&mut incoming, taken.len());
+        taken
+    }
+
+    /// Copies what fits into `buffer`, over its content.
+    pub(crate) fn take_into(&self, buffer: &mut impl IoBufMut) -> usize {
+        let first = self.take(buffer.capacity());
+        fill(buffer, &first)
+    }
+
+    /// Takes exactly `len` bytes, which are buffered.
+    pub(crate) fn take_exactly(&self, len: usize) -> Bytes {
+        let mut incoming = self.receiving.incoming.borrow_mut();
+        let Some(some) = &mut *incoming else { return Bytes::new() };
+        if !some.first_has(len) {
+            some.hold(self.port.pool());
+        }
+        let taken = some.take(len, self.port.pool());
+        assert!(taken.len() == len, "fewer bytes are buffered than were counted");
+        self.taken(&mut incoming, len);
+        taken
+    }
+
+    /// Calls `look` with all that is buffered, in one piece, and takes as many bytes as it says.
+    pub(crate) fn take_where<R>(&self, look: impl FnOnce(&[u8]) -> (usize, R)) -> (Bytes, R) {
+        let mut incoming = self.receiving.incoming.borrow_mut();
+        let Some(some) = &mut *incoming else { return (Bytes::new(), look(&[]).1) };
+        some.hold(self.port.pool());
+        let (len, found) = look(&some.held);
+        let taken = some.held.split_to(len).freeze();
+        self.taken(&mut incoming, len);
+        (taken, found)
+    }
+
+    /// Counts what was taken; hands the memory on when nothing is left in it.
+    fn taken(&self, incoming: &mut Option<Box<Incoming>>, len: usize) {
+        let left = self.receiving.buffered() - len;
+        self.receiving.buffered.set(left);
+        if left == 0
+            && !matches!(self.receiving.armed.get(), Armed::Once(_))
+            && let Some(mut unused) = incoming.take()
+        {
+            unused.held = BytesMut::new(); // readers may still share it
+            self.port.keep_incoming(unused);
+        }
+    }
+}
+
+impl Incoming {
+    fn take(&mut self, most: usize, pool: &Pool) -> Bytes {
+        if !self.held.is_empty() {
+            return self.held.split_to(most.min(self.held.len())).freeze();
+        }
+        match self.pieces.pop_front() {
+            Some(Piece::Pooled(chunk)) if chunk.len() <= most => pool.to_bytes(chunk),
+            Some(Piece::Pooled(mut chunk)) => {
+                let front = pool.split(&mut chunk, most);
+                self.pieces.push_front(Piece::Pooled(chunk));
+                pool.to_bytes(front)
+            }
+            Some(Piece::Owned(bytes)) if bytes.len() <= most => bytes,
+            Some(Piece::Owned(mut bytes)) => {
+                let front = bytes.split_to(most);
+                self.pieces.push_front(Piece::Owned(bytes));
+                front
+            }
+            None => Bytes::new(),
+        }
+    }
+
+    /// Whether the next bytes stand together already.
+    fn first_has(&self, len: usize) -> bool {
+        match self.pieces.front() {
+            _ if !self.held.is_empty() => self.held.len() >= len,
+            Some(Piece::Pooled(chunk)) => chunk.len() >= len,
+            Some(Piece::Owned(bytes)) => bytes.len() >= len,
+            None => false,
+        }
+    }
+
+    /// Moves everything into one piece.
+    fn hold(&mut self, pool: &Pool) {
+        for piece in self.pieces.drain(..) {
+            match piece {
+                Piece::Pooled(chunk) => {
+                    self.held.extend_from_slice(pool.bytes(&chunk));
+                    pool.release(chunk);
+                }
+                Piece::Owned(bytes) => self.held.extend_from_slice(&bytes),
+            }
+        }
+    }
+
+    fn clear(&mut self, pool: &Pool) {
+        for piece in self.pieces.drain(..) {
+            if let Piece::Pooled(chunk) = piece {
+                pool.release(chunk);
+            }
+        }
+        self.held = BytesMut::new();
+    }
+}
+
+// ---- receiving
+
+impl Socket {
+    /// Starts to receive, unless that is going on already.
+    pub(super) fn arm_receive(self: &Rc<Socket>) {
+        if self.receiving.is_armed() || self.receiving.has_ended() || self.port.is_closed() {
+            return;
+        }
+        let small = matches!(self.receiving.style.get(), Style::Small { .. });
+        let armed = if small && self.port.profile().has_multishot() {
+            Armed::Many(self.stand(&Request::RecvMany { fd: self.raw_fd() }))
+        } else {
+            self.receive_once()
+        };
+        self.receiving.armed.set(armed);
+    }
+
+    fn receive_once(self: &Rc<Socket>) -> Armed {
+        let size = match self.receiving.style.get() {
+            Style::Small { .. } => ROOM_BYTES,
+            Style::Bulk { .. } => ROOM_BULK_BYTES,
+        };
+        let request = {
+            let mut incoming = self.receiving.incoming.borrow_mut();
+            let room = &mut incoming.get_or_insert_with(|| self.port.take_incoming()).room;
+            // Gives the same memory again when the readers of the last pieces are done with them.
+            room.reserve(size);
+            let space = room.spare_capacity_mut();
+            let len = crate::driver::transfer_len(space.len());
+            Request::Recv { fd: self.raw_fd(), into: space.as_mut_ptr().cast(), len }
+        };
+        Armed::Once(self.stand(&request))
+    }
+
+    fn stand(self: &Rc<Socket>, request: &Request) -> Token {
+        self.port.stand(Owner::Receive(self.clone()), request)
+    }
+
+    /// Asks the kernel to end the receive; its final completion says when.
+    pub(super) fn stop_receiving(&self) {
+        if self.receiving.stopping.replace(true) {
+            return;
+        }
+        match self.receiving.armed.get() {
+            Armed::Many(token) | Armed::Once(token) | Armed::Polling(token) => self.port.cancel(token),
+            Armed::Not => self.receiving.stopping.set(false),
+        }
+    }
+
+    pub(super) fn on_received(self: &Rc<Socket>, completion: Completion) {
+        let armed = self.receiving.armed.get();
+        if !completion.more() {
+            self.receiving.armed.set(Armed::Not);
+            self.receiving.stopping.set(false);
+        }
+        match completion.answer() {
+            Answer::Done(_) if matches!(armed, Armed::Polling(_)) => {}
+            Answer::Done(0) => {
+                // A buffer may have been picked for the bytes that then did not come.
+                if let Some(buffer) = completion.buffer()
+                    && !completion.keeps_buffer()
+                {
+                    self.port.pool().untouched(buffer);
+                }
+                self.receiving.end.set(End::Finished);
+            }
+            Answer::Done(len) => self.receive_piece(len, &completion),
+            Answer::Cancelled => {}
+            Answer::NoBuffer => self.without_buffer(),
+            Answer::NotReady => {
+                let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Readable };
+                self.receiving.armed.set(Armed::Polling(self.stand(&request)));
+            }
+            Answer::Exhausted(error) | Answer::Gone(error) | Answer::Failed(error) => {
+                self.receiving.end.set(End::Failed(error.raw_os_error().unwrap_or(0)));
+            }
+        }
+        self.after_completion();
+    }
+
+    fn receive_piece(&self, len: u32, completion: &Completion) {
+        let mut incoming = self.receiving.incoming.borrow_mut();
+        let incoming = incoming.get_or_insert_with(|| self.port.take_incoming());
+        let piece = match completion.buffer() {
+            Some(buffer) => Piece::Pooled(self.port.pool().take(buffer, len, completion.keeps_buffer())),
+            None => {
+                received(&mut incoming.room, len as usize);
+                Piece::Owned(incoming.room.split().freeze())
+            }
+        };
+        incoming.pieces.push_back(piece);
+        self.receiving.buffered.set(self.receiving.buffered() + len as usize);
+        if self.receiving.buffered() > 2 * self.receiving.limit.get() {
+            // A reader that wants very much at once does not get it out of everybody's pool.
+            incoming.hold(self.port.pool());
+        }
+        self.adapt(len as usize);
+    }
+
+    /// The pool has run dry: make it larger, or do without it.
+    fn without_buffer(self: &Rc<Socket>) {
+        if !self.port.pool().grow() && !self.port.pool().has_returned() {
+            self.receiving.armed.set(self.receive_once());
+        }
+    }
+
+    /// Decides how the next receive is done.
+    fn adapt(&self, len: usize) {
+        let sockets = self.port.count_receiver(&self.receiving.stamp);
+        let large = len >= LARGE_BYTES;
+        let next = match self.receiving.style.get() {
+            Style::Small { .. } if !large || sockets > BULK_SOCKETS_MAX => Style::Small { large: 0 },
+            Style::Small { large: LARGE_MIN.. } => Style::Bulk { small: 0 },
+            Style::Small { large } => Style::Small { large: large + 1 },
+            Style::Bulk { .. } if large => Style::Bulk { small: 0 },
+            Style::Bulk { small: SMALL_MAX.. } => Style::Small { large: 0 },
+            Style::Bulk { small } => Style::Bulk { small: small + 1 },
+        };
+        self.receiving.style.set(next);
+    }
+
+    fn after_completion(self: &Rc<Socket>) {
+        if self.is_closing() {
+            return self.after_completion_closing();
+        }
+        let receiving = &self.receiving;
+        let buffered = receiving.buffered();
+        let wanted = receiving.wanted.get();
+        let enough = receiving.has_ended() || wanted.is_some_and(|have| buffered > have);
+        match receiving.armed.get() {
+            // Nobody reads what is there, or it comes in the wrong way: end it; a waiting reader starts it again.
+            Armed::Many(_)
+                if (buffered > 2 * receiving.limit.get() && (enough || wanted.is_none()))
+                    || matches!(receiving.style.get(), Style::Bulk { .. }) =>
+            {
+                self.stop_receiving();
+            }
+            Armed::Not if wanted.is_some() && !enough => self.arm_receive(),
+            Armed::Not | Armed::Many(_) | Armed::Once(_) | Armed::Polling(_) => {}
+        }
+        if enough {
+            self.wake_reader();
+        }
+    }
+
+    /// While lingering, what comes is thrown away.
+    fn after_completion_closing(self: &Rc<Socket>) {
+        if self.phase.get() == Phase::Lingering {
+            let enough = self.receiving.buffered() > LINGER_BYTES_MAX;
+            match (self.receiving.is_armed(), enough) {
+                (true, true) => self.stop_receiving(),
+                (false, false) => self.arm_receive(),
+                (true, false) | (false, true) => {}
+            }
+        }
+        self.proceed_with_close();
+    }
+
+    pub(super) fn wake_reader(&self) {
+        if self.receiving.wanted.take().is_some() {
+            // Taken out meanwhile: whatever a waker does, it does not find us borrowed.
+            let waiter = self.receiving.waiter.take();
+            if let Some(waker) = &waiter {
+                waker.wake_by_ref();
+            }
+            let mut place = self.receiving.waiter.borrow_mut();
+            if place.is_none() {
+                *place = waiter;
+            }
+        }
+    }
+
+    /// Throws away what has arrived; it still counts towards the limit of lingering.
+    pub(super) fn discard_received(&self) {
+        let counted = self.buffered();
+        self.release_received();
+        self.receiving.buffered.set(counted);
+    }
+
+    pub(super) fn release_received(&self) {
+        if let Some(incoming) = &mut *self.receiving.incoming.borrow_mut() {
+            incoming.clear(self.port.pool());
+        }
+        self.receiving.buffered.set(0);
+    }
+}

@@ -1,0 +1,384 @@
+//! The sending direction of a socket. Bytes that were written belong to the socket until the kernel has them, so a
+//! cancelled wait withdraws nothing and tears nothing apart.
+//!
+//! One send is in flight; what is written meanwhile queues behind it and leaves together, as one gathered send. What is
+//! written in one turn is sent at its end, together.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Socket,
+    slot::Owner,
+    socket::{Phase, closed},
+    transfer::SendTurn,
+};
+use crate::{
+    driver::{Answer, Completion, Interest, Request, transfer_len},
+    sys::{GATHER_MAX, Message},
+};
+
+pub(super) struct Sending {
+    /// Only while there is something in it.
+    outgoing: RefCell<Option<Box<Outgoing>>>,
+    /// Bytes written and not yet taken by the kernel.
+    queued: Cell<usize>,
+    in_flight: Cell<bool>,
+    /// In the port's list of sockets to flush.
+    dirty: Cell<bool>,
+    failed: Cell<Failed>,
+    finish: Cell<Finish>,
+    /// Who waits for room, for everything to be sent, or for a turn to send.
+    waiters: RefCell<Vec<Waker>>,
+}
+
+/// What was written and is not sent. Handed from socket to socket, so that an idle one holds none of it.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    queue: VecDeque<Segment>,
+    /// Lent to the kernel.
+    flying: VecDeque<Segment>,
+    /// How much of the first flying segment is sent.
+    sent: usize,
+    message: Option<Box<Message>>,
+}
+
+/// A run of bytes to send.
+pub(crate) enum Segment {
+    /// Handed over as they are.
+    Shared(Bytes),
+    /// Copied together from small writes.
+    Copied(Vec<u8>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    No,
+    /// The number of the system's error.
+    With(i32),
+    /// The runtime was closed before everything was sent.
+    Stopped,
+}
+
+/// Whether the end of the stream is sent after the last byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finish {
+    No,
+    Wanted,
+    Sent,
+}
+
+/// Small writes are copied together up to this size.
+const COPY_BYTES_MAX: usize = 64 * 1024;
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Segment::Shared(bytes) => bytes,
+            Segment::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Sending {
+    pub(super) fn new() -> Sending {
+        Sending {
+            outgoing: RefCell::new(None),
+            queued: Cell::new(0),
+            in_flight: Cell::new(false),
+            dirty: Cell::new(false),
+            failed: Cell::new(Failed::No),
+            finish: Cell::new(Finish::No),
+            waiters: RefCell::default(),
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get() != Failed::No
+    }
+
+    /// Why what was written could not all be sent.
+    pub(super) fn failure(&self) -> io::Result<()> {
+        match self.failed.get() {
+            Failed::No => Ok(()),
+            Failed::With(errno) => Err(io::Error::from_raw_os_error(errno)),
+            Failed::Stopped => Err(closed()),
+        }
+    }
+}
+
+// ---- writing, for streams
+
+impl Socket {
+    /// Queues bytes; they are sent at the end of the turn at the latest.
+    pub(crate) fn write(self: &Rc<Socket>, segment: Segment) -> io::Result<()> {
+        self.check_writable()?;
+        let len = segment.bytes().len();
+        if len == 0 {
+            return Ok(());
+        }
+        let mut outgoing = self.sending.outgoing.borrow_mut();
+        outgoing.get_or_insert_with(|| self.port.take_outgoing()).queue.push_back(segment);
+        drop(outgoing);
+        self.grow_queue(len);
+        Ok(())
+    }
+
+    /// Queues a copy of bytes.
+    pub(crate) fn write_copy(self: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
+        self.check_writable()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut outgoing = self.sending.outgoing.borrow_mut();
+        let queue = &mut outgoing.get_or_insert_with(|| self.port.take_outgoing()).queue;
+        match queue.back_mut() {
+            Some(Segment::Copied(last)) if last.len() + bytes.len() <= COPY_BYTES_MAX => last.extend_from_slice(bytes),
+            Some(_) | None => queue.push_back(Segment::Copied(bytes.to_vec())),
+        }
+        drop(outgoing);
+        self.grow_queue(bytes.len());
+        Ok(())
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        self.sending.failure()?;
+        if self.is_closing() {
+            return Err(closed());
+        }
+        if self.sending.finish.get() != Finish::No {
+            let text = "nothing can be written after write_eof()";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(())
+    }
+
+    fn grow_queue(self: &Rc<Socket>, len: usize) {
+        self.sending.queued.set(self.sending.queued.get() + len);
+        self.flush_later();
+    }
+
+    fn flush_later(self: &Rc<Socket>) {
+        if !self.sending.in_flight.get() && !self.sending.dirty.replace(true) {
+            self.port.mark_dirty(self.clone());
+        }
+    }
+
+    /// Ends the stream after what was written.
+    pub(crate) fn write_eof(self: &Rc<Socket>) -> io::Result<()> {
+        if self.sending.finish.get() == Finish::No {
+            self.check_writable()?;
+            self.sending.finish.set(Finish::Wanted);
+            self.flush_later();
+        }
+        Ok(())
+    }
+
+    /// Bytes written and not yet taken by the kernel.
+    pub(crate) fn queued(&self) -> usize {
+        self.sending.queued.get()
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.in_flight.get() || self.sending.dirty.get()
+    }
+
+    /// Ready when at most `most` bytes are queued, or when sending has failed.
+    pub(crate) fn poll_queued_at_most(&self, most: usize, waker: &Waker) -> Poll<io::Result<()>> {
+        self.sending.failure()?;
+        if self.queued() <= most {
+            return Poll::Ready(Ok(()));
+        }
+        self.wait_for_sending(waker);
+        Poll::Pending
+    }
+
+    /// The right to send an owned buffer, when nothing else is being sent.
+    pub(crate) fn poll_send_turn(self: &Rc<Socket>, waker: &Waker) -> Poll<io::Result<SendTurn>> {
+        self.check_writable()?;
+        if self.is_sending() {
+            self.wait_for_sending(waker);
+            return Poll::Pending;
+        }
+        self.sending.in_flight.set(true);
+        Poll::Ready(Ok(SendTurn(self.clone())))
+    }
+
+    fn wait_for_sending(&self, waker: &Waker) {
+        let mut waiters = self.sending.waiters.borrow_mut();
+        if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
+            waiters.push(waker.clone());
+        }
+    }
+
+    fn wake_senders(&self) {
+        if self.sending.waiters.borrow().is_empty() {
+            return;
+        }
+        for waiter in self.sending.waiters.take() {
+            waiter.wake();
+        }
+    }
+
+    pub(super) fn end_send_turn(self: &Rc<Socket>) {
+        self.sending.in_flight.set(false);
+        self.wake_senders();
+        self.proceed_with_sending();
+    }
+}
+
+// ---- sending
+
+impl Socket {
+    /// The end of the turn: send what was written in it.
+    pub(super) fn flush(self: Rc<Socket>) {
+        self.sending.dirty.set(false);
+        if !self.sending.in_flight.get() {
+            self.proceed_with_sending();
+        }
+    }
+
+    /// Sends what is queued, else the end of the stream, else goes on with a close.
+    fn proceed_with_sending(self: &Rc<Socket>) {
+        if self.port.is_closed() {
+            return self.proceed_with_close();
+        }
+        let request = match &mut *self.sending.outgoing.borrow_mut() {
+            Some(outgoing) => outgoing.next_request(self.raw_fd()),
+            None => None,
+        };
+        if let Some(request) = request {
+            self.sending.in_flight.set(true);
+            self.port.stand(Owner::Send(self.clone()), &request);
+            return;
+        }
+        if let Some(unused) = self.sending.outgoing.take() {
+            self.port.keep_outgoing(unused);
+        }
+        if self.sending.finish.get() == Finish::Wanted {
+            self.sending.finish.set(Finish::Sent);
+            // It fails only for a socket that is not connected any more, to which nothing can be said.
+            let _ = self.shutdown_write();
+        }
+        if self.phase.get() == Phase::Flushing {
+            self.proceed_with_close();
+        }
+    }
+
+    pub(super) fn on_sent(self: &Rc<Socket>, completion: Completion) {
+        self.sending.in_flight.set(false);
+        match completion.answer() {
+            Answer::Done(count) if self.sending.failed.get() == Failed::No => self.retire(count as usize),
+            Answer::Done(_) => {}
+            Answer::NotReady => {
+                let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Writable };
+                self.sending.in_flight.set(true);
+                self.port.stand(Owner::Send(self.clone()), &request);
+                return;
+            }
+            // Only teardown cancels a send.
+            Answer::Cancelled => self.fail(Failed::Stopped),
+            Answer::Failed(error) | Answer::Gone(error) | Answer::Exhausted(error) => {
+                self.fail(Failed::With(error.raw_os_error().unwrap_or(0)));
+            }
+            Answer::NoBuffer => self.fail(Failed::Stopped),
+        }
+        self.wake_senders();
+        self.proceed_with_sending();
+    }
+
+    /// `count` bytes are with the kernel: let go of them.
+    fn retire(&self, mut count: usize) {
+        self.sending.queued.set(self.sending.queued.get() - count.min(self.sending.queued.get()));
+        loop {
+            // The owner of the bytes may run code of the user's when it goes: nothing is borrowed then.
+            let gone = match &mut *self.sending.outgoing.borrow_mut() {
+                Some(outgoing) => outgoing.retire_one(&mut count),
+                None => None,
+            };
+            if gone.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn fail(&self, how: Failed) {
+        self.sending.failed.set(how);
+        self.sending.queued.set(0);
+        let lost = self.sending.outgoing.take();
+        drop(lost);
+    }
+}
+
+impl Outgoing {
+    /// What to send next: the rest of what was flying, else what queued behind it.
+    fn next_request(&mut self, fd: std::os::fd::RawFd) -> Option<Request> {
+        if self.flying.is_empty() {
+            let count = self.queue.len().min(GATHER_MAX);
+            if count == self.queue.len() {
+                std::mem::swap(&mut self.flying, &mut self.queue);
+            } else {
+                self.flying.extend(self.queue.drain(..count));
+            }
+        }
+        let first = &self.flying.front()?.bytes()[self.sent..];
+        if self.flying.len() == 1 {
+            return Some(Request::Send { fd, from: first.as_ptr(), len: transfer_len(first.len()) });
+        }
+        let rest = self.flying.iter().skip(1).map(Segment::bytes);
+        let message = self.message.get_or_insert_with(Message::new).list(std::iter::once(first).chain(rest));
+        Some(Request::SendMessage { fd, message })
+    }
+
+    /// Takes out the first flying segment if `count` covers it.
+    fn retire_one(&mut self, count: &mut usize) -> Option<Segment> {
+        let left = self.flying.front()?.bytes().len() - self.sent;
+        if *count < left {
+            self.sent += *count;
+            *count = 0;
+            return None;
+        }
+        *count -= left;
+        self.sent = 0;
+        self.flying.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(segments: &[&'static [u8]]) -> Outgoing {
+        let queue = segments.iter().map(|bytes| Segment::Shared(Bytes::from_static(bytes))).collect();
+        Outgoing { queue, ..Outgoing::default() }
+    }
+
+    #[test]
+    fn a_short_send_goes_on_where_it_stopped() {
+        // SW9: order of writes is order of bytes.
+        let mut outgoing = outgoing(&[b"abc", b"defg", b"hi"]);
+        assert!(matches!(outgoing.next_request(3), Some(Request::SendMessage { .. })));
+        let mut count = 5;
+        assert!(outgoing.retire_one(&mut count).is_some());
+        assert!(outgoing.retire_one(&mut count).is_none());
+        assert_eq!((outgoing.sent, outgoing.flying.len()), (2, 2));
+        let mut count = 2;
+        assert!(outgoing.retire_one(&mut count).is_some());
+        let Some(Request::Send { len, .. }) = outgoing.next_request(3) else { panic!("one segment is left") };
+        assert_eq!(len, 2);
+    }
+
+    #[test]
+    fn a_long_queue_leaves_in_batches_that_one_message_can_list() {
+        let mut outgoing = outgoing(&[&b"x"[..]; GATHER_MAX + 1]);
+        assert!(outgoing.next_request(3).is_some());
+        assert_eq!((outgoing.flying.len(), outgoing.queue.len()), (GATHER_MAX, 1));
+    }
+}

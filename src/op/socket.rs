@@ -1,0 +1,205 @@
+//! A connected socket: one receiving and one sending direction, and a close that loses nothing.
+//!
+//! ```text
+//! Open ─close→ Flushing ─all sent→ (FIN) Stopping ─receive ended─┬─ nothing unread ──────────────→ Closing ─→ Closed
+//!                                                                └─ unread: Lingering ─end, 64 KiB or 1 s─↗
+//! ```
+//! Closing a socket with unread bytes makes the kernel send a reset, which takes our last bytes out of the peer's hands;
+//! hence the lingering.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use super::{Port, receive::Receiving, send::Sending};
+use crate::sys;
+
+pub(crate) struct Socket {
+    pub(super) port: Rc<Port>,
+    fd: RefCell<Option<OwnedFd>>,
+    pub(super) phase: Cell<Phase>,
+    pub(super) receiving: Receiving,
+    pub(super) sending: Sending,
+    close_waiters: RefCell<Vec<Waker>>,
+}
+
+/// How far the close has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Open,
+    /// Sending what was written.
+    Flushing,
+    /// Waiting for the kernel to end the receive.
+    Stopping,
+    /// Throwing away what the peer still sends.
+    Lingering,
+    /// The descriptor is being closed.
+    Closing,
+    Closed,
+}
+
+/// How long, and for how many bytes, a close waits for a peer that goes on sending.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+pub(super) const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+impl Socket {
+    pub(crate) fn new(port: &Rc<Port>, fd: OwnedFd) -> Rc<Socket> {
+        Rc::new(Socket {
+            port: port.clone(),
+            fd: RefCell::new(Some(fd)),
+            phase: Cell::new(Phase::Open),
+            receiving: Receiving::new(),
+            sending: Sending::new(),
+            close_waiters: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn port(&self) -> &Rc<Port> {
+        &self.port
+    }
+
+    /// -1 once the descriptor is closed: an operation on it fails and touches nobody else's.
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.fd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        match &*self.fd.borrow() {
+            Some(fd) => call(fd.as_fd()),
+            None => Err(closed()),
+        }
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.with_fd(sys::local_address)
+    }
+
+    pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.with_fd(sys::peer_address)
+    }
+
+    pub(crate) fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.with_fd(|fd| sys::set_nodelay(fd, on))
+    }
+
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        self.with_fd(sys::shutdown_write)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase.get() != Phase::Open
+    }
+
+    /// Begins the close; what was written is still sent. Does nothing the second time.
+    pub(crate) fn close(self: &Rc<Socket>) {
+        if self.phase.get() == Phase::Open {
+            self.phase.set(Phase::Flushing);
+            self.proceed_with_close();
+            self.wake_reader();
+        }
+    }
+
+    pub(crate) fn poll_closed(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        if self.phase.get() == Phase::Closed {
+            return Poll::Ready(self.sending.failure());
+        }
+        let mut waiters = self.close_waiters.borrow_mut();
+        if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
+            waiters.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// Takes the close as far as it goes now. Called again whenever a direction has come to rest.
+    pub(super) fn proceed_with_close(self: &Rc<Socket>) {
+        loop {
+            let next = match self.phase.get() {
+                Phase::Flushing if self.is_sending() => return,
+                Phase::Flushing => self.stop(),
+                Phase::Stopping | Phase::Lingering if self.port.is_closed() => Phase::Closing,
+                Phase::Stopping if self.receiving.is_armed() => return,
+                Phase::Stopping if self.has_unread() => self.start_lingering(),
+                Phase::Stopping => Phase::Closing,
+                Phase::Lingering if self.receiving.is_armed() => return,
+                Phase::Lingering => Phase::Closing,
+                Phase::Open | Phase::Closing | Phase::Closed => return,
+            };
+            self.phase.set(next);
+            if next == Phase::Closing {
+                self.release();
+            }
+        }
+    }
+
+    /// Everything is sent: say so to the peer, and end the receive.
+    fn stop(self: &Rc<Socket>) -> Phase {
+        // It fails only for a socket that is not connected any more, to which nothing can be said.
+        let _ = self.shutdown_write();
+        self.stop_receiving();
+        Phase::Stopping
+    }
+
+    fn has_unread(&self) -> bool {
+        if self.receiving.has_ended() || self.sending.has_failed() {
+            return false;
+        }
+        self.receiving.buffered() > 0 || self.with_fd(|fd| Ok(sys::has_unread(fd))).unwrap_or(false)
+    }
+
+    fn start_lingering(self: &Rc<Socket>) -> Phase {
+        // First, so that the receive that starts now throws away what comes.
+        self.phase.set(Phase::Lingering);
+        self.discard_received();
+        self.port.linger(self.clone(), LINGER_MAX);
+        self.arm_receive();
+        Phase::Lingering
+    }
+
+    pub(super) fn is_lingering(&self) -> bool {
+        self.phase.get() == Phase::Lingering
+    }
+
+    pub(super) fn stop_lingering(self: &Rc<Socket>) {
+        if self.is_lingering() {
+            self.stop_receiving();
+        }
+    }
+
+    /// No operation is in flight any more: let the descriptor go (S6).
+    fn release(self: &Rc<Socket>) {
+        let fd = self.fd.take();
+        match fd {
+            Some(fd) if !self.port.is_closed() => self.port.close(fd, Some(self.clone())),
+            fd => {
+                drop(fd);
+                self.on_closed();
+            }
+        }
+    }
+
+    pub(super) fn on_closed(&self) {
+        self.phase.set(Phase::Closed);
+        for waiter in self.close_waiters.take() {
+            waiter.wake();
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.release_received();
+        if let Some(fd) = self.fd.take() {
+            self.port.close(fd, None);
+        }
+    }
+}
+
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the connection was closed on this side")
+}

@@ -1,0 +1,290 @@
+//! Cancel scopes: who asked for a cancel, and which waits it ends.
+//!
+//! A task has a root scope; `timeout` opens another one around what it runs. Every request to cancel gets a number,
+//! larger than all before it. What holds in a scope is the largest number of it and of the scopes around it.
+//!
+//! - C1 A wait that begins while a request is undelivered ends at once, and the request is delivered. A wait that goes on
+//!   while a request comes is ended by it. So one request ends every wait that was pending in its scope, once, and a wait
+//!   begun afterwards (the clean-up) is not disturbed.
+//! - C2 Delivering marks the scope of the wait and all scopes around it.
+//! - C3 Leaving a scope takes its requests with it.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    task::Waker,
+};
+
+use crate::{
+    clock::Tick,
+    error::CancelledError,
+    executor::{TaskRef, TimerKey, context},
+};
+
+/// The requests of one scope, by number; zero is none.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    requested: Cell<u64>,
+    delivered: Cell<u64>,
+}
+
+impl Marks {
+    pub(crate) fn new() -> Marks {
+        Marks { requested: Cell::new(0), delivered: Cell::new(0) }
+    }
+
+    /// Takes back a request that was not delivered (C7 of the contract).
+    pub(crate) fn withdraw(&self) {
+        self.requested.set(0);
+    }
+
+    pub(crate) fn request(&self, number: u64) {
+        self.requested.set(number);
+    }
+
+    /// Whether the last request is still to be delivered.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.requested.get() > self.delivered.get()
+    }
+}
+
+/// A scope within a task's root scope.
+pub(crate) struct Scope {
+    marks: Marks,
+    outer: Option<Rc<Scope>>,
+    task: TaskRef,
+    /// Waits of ours that are pending in it.
+    waits: Cell<usize>,
+    pub(crate) deadline: Cell<Option<Tick>>,
+    pub(crate) timer: Cell<Option<TimerKey>>,
+    stage: Cell<Stage>,
+    /// What was delivered outside when the scope was entered.
+    entered_at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Active,
+    Expired,
+    Left,
+}
+
+impl Scope {
+    /// A scope inside the current one; `None` outside of a task.
+    pub(crate) fn open() -> Option<Rc<Scope>> {
+        let task = context::current_task()?;
+        let outer = context::current_scope();
+        let delivered = delivered_in(outer.as_ref(), &task);
+        let marks = Marks { requested: Cell::new(0), delivered: Cell::new(delivered) };
+        Some(Rc::new(Scope {
+            marks,
+            outer,
+            task,
+            waits: Cell::new(0),
+            deadline: Cell::new(None),
+            timer: Cell::new(None),
+            stage: Cell::new(Stage::Active),
+            entered_at: delivered,
+        }))
+    }
+
+    /// The scope's time has come: cancels what runs in it.
+    pub(crate) fn expire(&self) {
+        self.timer.set(None);
+        if self.stage.get() == Stage::Active {
+            self.stage.set(Stage::Expired);
+            self.marks.request(context::next_request());
+            wake(&self.task);
+        }
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.stage.get() == Stage::Active
+    }
+
+    pub(crate) fn has_expired(&self) -> bool {
+        self.stage.get() == Stage::Expired
+    }
+
+    /// Whether a cancel from outside the scope came since it was entered, or was still to be delivered then.
+    pub(crate) fn was_cancelled_from_outside(&self) -> bool {
+        requested_in(self.outer.as_ref(), &self.task) > self.entered_at
+    }
+
+    /// A cancel came since the scope was entered, and nothing of ours waits in it that could see one.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.waits.get() == 0 && requested_here(self) > self.entered_at
+    }
+
+    /// Marks everything asked for so far as delivered.
+    pub(crate) fn deliver(self: &Rc<Scope>) {
+        deliver(Some(self), &self.task, requested_here(self));
+    }
+
+    /// The end; further requests fall on deaf ears. Returns the timer, to be cancelled.
+    pub(crate) fn leave(&self) -> Option<TimerKey> {
+        if self.stage.get() == Stage::Active {
+            self.stage.set(Stage::Left);
+        }
+        self.timer.take()
+    }
+}
+
+fn requested_here(scope: &Scope) -> u64 {
+    let outer = requested_in(scope.outer.as_ref(), &scope.task);
+    outer.max(scope.marks.requested.get())
+}
+
+/// The largest request of a scope and those around it.
+fn requested_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
+    let mut largest = task.core().marks.requested.get();
+    let mut next = scope;
+    while let Some(scope) = next {
+        largest = largest.max(scope.marks.requested.get());
+        next = scope.outer.as_ref();
+    }
+    largest
+}
+
+fn delivered_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
+    scope.map_or(&task.core().marks, |scope| &scope.marks).delivered.get()
+}
+
+/// C2. Numbers only grow, so marking an outer scope with an inner scope's number hides nothing that is yet to come.
+fn deliver(scope: Option<&Rc<Scope>>, task: &TaskRef, number: u64) {
+    let mut next = scope;
+    while let Some(scope) = next {
+        scope.marks.delivered.set(number);
+        next = scope.outer.as_ref();
+    }
+    task.core().marks.delivered.set(number);
+}
+
+/// Asks a task to cancel whatever it waits for.
+pub(crate) fn cancel_task(task: &TaskRef) {
+    task.core().marks.request(context::next_request());
+    wake(task);
+}
+
+fn wake(task: &TaskRef) {
+    task.schedule();
+    task.core().wake_side();
+}
+
+/// One wait's view of the scopes it is in: a place where a cancel is delivered.
+#[derive(Debug, Default)]
+pub(crate) struct CancelPoint {
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    seen: u64,
+    /// Counted in the `waits` of this scope and those around it.
+    counted: Option<Rc<Scope>>,
+    /// The waker that is not the task's own, in the task's list.
+    side: Option<(TaskRef, usize)>,
+}
+
+impl CancelPoint {
+    /// The wait begins: ends it at once if a cancel is still to be delivered.
+    pub(crate) fn begin(&mut self, waker: &Waker) -> Result<(), CancelledError> {
+        context::with_task(|task, scope| {
+            let requested = requested_in(scope, task);
+            if requested > delivered_in(scope, task) {
+                deliver(scope, task, requested);
+                return Err(CancelledError);
+            }
+            let counted = scope.cloned();
+            count(counted.as_ref(), 1);
+            let side = (!task.is_woken_by(waker)).then(|| (task.clone(), task.core().add_side(waker.clone())));
+            self.waiting = Some(Waiting { seen: requested, counted, side });
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// The wait goes on: whether a cancel has come since it began. Delivers it.
+    pub(crate) fn check(&mut self, waker: &Waker) -> Result<(), CancelledError> {
+        let Some(waiting) = &mut self.waiting else { return Ok(()) };
+        context::with_task(|task, scope| {
+            let requested = requested_in(scope, task);
+            if requested > waiting.seen {
+                waiting.seen = requested;
+                deliver(scope, task, requested);
+                return Err(CancelledError);
+            }
+            if let Some((owner, key)) = &waiting.side {
+                owner.core().update_side(*key, waker);
+            }
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Whether a cancel has come since the wait began; it stays undelivered.
+    pub(crate) fn has_request(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| {
+            context::with_task(|task, scope| requested_in(scope, task) > waiting.seen).unwrap_or(false)
+        })
+    }
+
+    /// Marks the request that ended this wait as delivered.
+    pub(crate) fn deliver(&mut self) {
+        context::with_task(|task, scope| deliver(scope, task, requested_in(scope, task)));
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// The wait is over.
+    pub(crate) fn end(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            count(waiting.counted.as_ref(), -1);
+            if let Some((task, key)) = waiting.side {
+                task.core().remove_side(key);
+            }
+        }
+    }
+}
+
+impl Drop for CancelPoint {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn count(scope: Option<&Rc<Scope>>, by: isize) {
+    let mut next = scope;
+    while let Some(scope) = next {
+        scope.waits.set(scope.waits.get().wrapping_add_signed(by));
+        next = scope.outer.as_ref();
+    }
+}
+
+/// The scope that is current while something is polled; the one before comes back even if that panics.
+pub(crate) struct Entered<'a> {
+    place: &'a RefCell<Option<Rc<Scope>>>,
+    before: Option<Rc<Scope>>,
+}
+
+impl<'a> Entered<'a> {
+    pub(crate) fn new(place: &'a RefCell<Option<Rc<Scope>>>, scope: Rc<Scope>) -> Entered<'a> {
+        let before = place.replace(Some(scope));
+        Entered { place, before }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.place.replace(self.before.take());
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("stage", &self.stage.get()).field("waits", &self.waits.get()).finish()
+    }
+}

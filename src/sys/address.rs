@@ -1,0 +1,35 @@
+//! A socket address in the form the kernel reads and writes.
+
+use std::net::SocketAddr;
+
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+
+/// An internet address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address(SockaddrStorage);
+
+impl Address {
+    /// For the kernel to read while the address stays where it is.
+    pub(crate) fn as_raw(&self) -> (*const libc::sockaddr, u32) {
+        (self.0.as_ptr(), self.0.len())
+    }
+
+    pub(super) fn as_nix(&self) -> &SockaddrStorage {
+        &self.0
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address(address.into())
+    }
+}
+
+/// The other direction; `None` for what is no internet address.
+pub(super) fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::new(v4.ip().into(), v4.port()));
+    }
+    let v6 = address.as_sockaddr_in6()?;
+    Some(std::net::SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into())
+}

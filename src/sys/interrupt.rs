@@ -1,0 +1,81 @@
+//! Ctrl-C: the first one is counted and rings a doorbell, the second one is given back to the system.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    sync::atomic::{AtomicI32, AtomicU32, Ordering},
+};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+
+/// Ctrl-C presses since the handler was installed.
+static PRESSED: AtomicU32 = AtomicU32::new(0);
+
+/// The descriptor to write to; -1 while no handler is installed.
+static DOORBELL: AtomicI32 = AtomicI32::new(-1);
+
+/// How often Ctrl-C was pressed since [`CtrlC::install`].
+pub(crate) fn interrupts() -> u32 {
+    PRESSED.load(Ordering::Acquire)
+}
+
+/// The handler, as long as this lives.
+pub(crate) struct CtrlC {
+    _only_here: (),
+}
+
+impl CtrlC {
+    /// `None` where it is not ours to handle: another thread than the first, or somebody already handles it.
+    pub(crate) fn install(doorbell: BorrowedFd<'_>) -> io::Result<Option<CtrlC>> {
+        if nix::unistd::gettid() != nix::unistd::getpid() || !has_default_action()? {
+            return Ok(None);
+        }
+        PRESSED.store(0, Ordering::Release);
+        DOORBELL.store(doorbell.as_raw_fd(), Ordering::Release);
+        set_action(SigHandler::Handler(on_interrupt))?;
+        Ok(Some(CtrlC { _only_here: () }))
+    }
+}
+
+impl Drop for CtrlC {
+    fn drop(&mut self) {
+        // Cannot fail: the same call worked in `install`.
+        let _ = set_action(SigHandler::SigDfl);
+        DOORBELL.store(-1, Ordering::Release);
+        PRESSED.store(0, Ordering::Release);
+    }
+}
+
+/// Only what is safe in a signal handler: atomics, write(2), sigaction(2), raise(3).
+extern "C" fn on_interrupt(_: libc::c_int) {
+    if PRESSED.fetch_add(1, Ordering::AcqRel) > 0 {
+        // The second one: whoever pressed it wants the end, even of a loop that never looks.
+        let _ = set_action(SigHandler::SigDfl);
+        let _ = raise(Signal::SIGINT);
+        return;
+    }
+    let doorbell: RawFd = DOORBELL.load(Ordering::Acquire);
+    if doorbell >= 0 {
+        let saved = nix::errno::Errno::last_raw();
+        let one = 1u64;
+        // SAFETY: eight readable bytes. The descriptor stays open as long as the handler is installed.
+        unsafe { libc::write(doorbell, (&raw const one).cast(), size_of::<u64>()) };
+        nix::errno::Errno::set_raw(saved);
+    }
+}
+
+fn set_action(handler: SigHandler) -> io::Result<SigAction> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: `on_interrupt` does only what is allowed in a handler.
+    Ok(unsafe { sigaction(Signal::SIGINT, &action) }?)
+}
+
+fn has_default_action() -> io::Result<bool> {
+    // SAFETY: zeros are a valid, empty action to be written over.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: asks without changing: the new action is null.
+    if unsafe { libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(now.sa_sigaction == libc::SIG_DFL)
+}

@@ -1,0 +1,22 @@
+//! Linux as it is: setting up a ring, asking the kernel what it can, and the system calls that never wait. Everything
+//! that names a constant of the kernel is here or in `driver/`.
+#![allow(unsafe_code)] // fence: sys/, budget in uring-tests/tidy.rs
+
+mod address;
+mod buffer_ring;
+mod interrupt;
+mod message;
+mod probe;
+mod ring;
+mod socket;
+
+pub(crate) use address::Address;
+pub(crate) use buffer_ring::BufferRing;
+pub(crate) use interrupt::{CtrlC, interrupts};
+pub(crate) use message::{GATHER_MAX, Message};
+pub(crate) use probe::{Kernel, Opcodes};
+pub(crate) use ring::{Ring, RingSize, Waiting};
+pub(crate) use socket::{
+    ListenOptions, accepted_peer, close, doorbell_fd, has_unread, is_stream_socket, listen, local_address,
+    peer_address, ring_doorbell, set_nodelay, shutdown_write, stream_socket,
+};

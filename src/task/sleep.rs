@@ -1,0 +1,171 @@
+//! Waiting for time to pass.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Tick,
+    error::CancelledError,
+    executor::{Alarm, TimerKey, Waiter, context},
+    scope::CancelPoint,
+};
+
+/// Waits for `delay`, never less; for nothing or less than nothing it lets the others run once, as [`yield_now`].
+///
+/// # Panics
+/// When awaited outside of a runtime.
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// # ringio::run(async {
+/// let start = Instant::now();
+/// ringio::sleep(Duration::from_millis(2)).await?;
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// # Ok::<_, ringio::CancelledError>(()) }).unwrap();
+/// ```
+#[doc(alias = "asyncio.sleep")]
+pub fn sleep(delay: Duration) -> Sleep {
+    Sleep::new(if delay.is_zero() { Until::Turn } else { Until::Delay(delay) })
+}
+
+/// Waits until `deadline`.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep::new(Until::Instant(deadline))
+}
+
+/// The wait of [`sleep`].
+///
+/// # Cancellation
+/// **Nothing lost**: the timer goes at once.
+#[derive(Debug)]
+#[must_use = "a wait does nothing until it is awaited"]
+pub struct Sleep {
+    until: Until,
+    point: CancelPoint,
+}
+
+#[derive(Debug)]
+enum Until {
+    Turn,
+    Delay(Duration),
+    Instant(Instant),
+    Timer(TimerKey),
+    /// Woken in the next turn.
+    NextTurn,
+}
+
+impl Sleep {
+    fn new(until: Until) -> Sleep {
+        Sleep { until, point: CancelPoint::default() }
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>) {
+        self.until = context::with(|runtime| {
+            let clock = runtime.port.clock();
+            let now = clock.now();
+            let deadline: Tick = match self.until {
+                Until::Delay(delay) => now.after(delay),
+                Until::Instant(instant) => clock.tick(instant),
+                Until::Turn | Until::Timer(_) | Until::NextTurn => now,
+            };
+            if deadline <= now {
+                cx.waker().wake_by_ref();
+                return Until::NextTurn;
+            }
+            let alarm = Alarm::Wake(Waiter::of(cx.waker()));
+            Until::Timer(runtime.timers.borrow_mut().insert(deadline, alarm))
+        });
+    }
+
+    fn is_over(&self, cx: &mut Context<'_>) -> bool {
+        let Until::Timer(key) = self.until else { return true };
+        context::with(|runtime| {
+            let mut timers = runtime.timers.borrow_mut();
+            let Some(Alarm::Wake(waiter)) = timers.alarm_mut(key) else { return true };
+            if !waiter.is(cx.waker()) {
+                let old = std::mem::replace(waiter, Waiter::of(cx.waker()));
+                drop(timers);
+                drop(old);
+            }
+            false
+        })
+    }
+
+    fn cancel_timer(&mut self) {
+        if let Until::Timer(key) = std::mem::replace(&mut self.until, Until::NextTurn) {
+            let alarm = context::try_with(|runtime| runtime.timers.borrow_mut().remove(key));
+            drop(alarm);
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = Result<(), CancelledError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if !this.point.has_begun() {
+            this.point.begin(cx.waker())?;
+            if let Until::Turn = this.until {
+                cx.waker().wake_by_ref();
+                this.until = Until::NextTurn;
+            } else {
+                this.start(cx);
+            }
+            return Poll::Pending;
+        }
+        let cancelled = this.point.check(cx.waker());
+        if cancelled.is_ok() && !this.is_over(cx) {
+            return Poll::Pending;
+        }
+        this.cancel_timer();
+        this.point.end();
+        Poll::Ready(cancelled)
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.cancel_timer();
+    }
+}
+
+/// Lets every other task that is ready run once.
+///
+/// ```
+/// # ringio::run(async {
+/// ringio::yield_now().await?;
+/// # Ok::<_, ringio::CancelledError>(()) }).unwrap();
+/// ```
+pub fn yield_now() -> YieldNow {
+    YieldNow { point: CancelPoint::default() }
+}
+
+/// The wait of [`yield_now`].
+///
+/// # Cancellation
+/// **Nothing lost**: there is nothing to lose.
+#[derive(Debug)]
+#[must_use = "a wait does nothing until it is awaited"]
+pub struct YieldNow {
+    point: CancelPoint,
+}
+
+impl Future for YieldNow {
+    type Output = Result<(), CancelledError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.point.has_begun() {
+            self.point.begin(cx.waker())?;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let cancelled = self.point.check(cx.waker());
+        self.point.end();
+        Poll::Ready(cancelled)
+    }
+}

@@ -1,0 +1,235 @@
+//! Limits on how long something may take.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Tick,
+    error::{CancelledError, InvalidStateError, Outcome, TimeoutError},
+    executor::{Alarm, context},
+    scope::Scope,
+};
+
+/// Runs `body`, but no longer than `delay` (`None`: as long as it takes), counted from this call. When the time is up,
+/// the waits in `body` return [`CancelledError`]; if that is what comes out of it, it becomes [`TimeoutError`]. What else
+/// `body` returns is returned: nothing that it got is lost.
+///
+/// # Panics
+/// Outside of a task.
+///
+/// # Cancellation
+/// **Nothing lost** by the timeout itself; each wait in `body` says what becomes of it.
+///
+/// ```
+/// # use std::{io, time::Duration};
+/// # ringio::run(async {
+/// let result = ringio::timeout(Duration::from_millis(1), async |_| {
+///     ringio::sleep(Duration::from_secs(3600)).await?;
+///     io::Result::Ok(())
+/// }).await;
+/// assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+/// # });
+/// ```
+#[doc(alias = "asyncio.timeout")]
+#[track_caller]
+pub fn timeout<R>(delay: impl Into<Option<Duration>>, body: impl AsyncFnOnce(&Timeout) -> R) -> impl Future<Output = R>
+where
+    R: Outcome,
+    R::Error: From<TimeoutError>,
+{
+    let deadline = after(delay.into());
+    limited(deadline, body)
+}
+
+/// [`timeout`] with an instant.
+///
+/// # Panics
+/// Outside of a task.
+///
+/// # Cancellation
+/// **Nothing lost** by the timeout itself; each wait in `body` says what becomes of it.
+#[doc(alias = "asyncio.timeout_at")]
+#[track_caller]
+pub fn timeout_at<R>(when: impl Into<Option<Instant>>, body: impl AsyncFnOnce(&Timeout) -> R) -> impl Future<Output = R>
+where
+    R: Outcome,
+    R::Error: From<TimeoutError>,
+{
+    let deadline = when.into().map(|when| context::with(|runtime| runtime.port.clock().tick(when)));
+    limited(deadline, body)
+}
+
+/// Awaits `future`, but no longer than `delay` (`None`: as long as it takes). For nothing or less it is not even started.
+///
+/// # Errors
+/// [`TimeoutError`], if the cancel is what comes out of `future`; else what comes out of it.
+///
+/// # Panics
+/// Outside of a task.
+///
+/// # Cancellation
+/// **Nothing lost** by the timeout itself; `future` says what becomes of its waits.
+///
+/// ```
+/// # use std::{io, time::Duration};
+/// # ringio::run(async {
+/// let slow = async { ringio::sleep(Duration::from_secs(3600)).await.map_err(io::Error::from) };
+/// let result = ringio::wait_for(slow, Duration::from_millis(1)).await;
+/// assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+/// # });
+/// ```
+#[doc(alias = "asyncio.wait_for")]
+#[track_caller]
+pub fn wait_for<F>(future: F, delay: impl Into<Option<Duration>>) -> impl Future<Output = F::Output>
+where
+    F: IntoFuture,
+    F::Output: Outcome,
+    <F::Output as Outcome>::Error: From<TimeoutError>,
+{
+    let delay = delay.into();
+    let deadline = after(delay);
+    async move {
+        // WF3: not started. An outcome that has to carry a buffer cannot be made without starting.
+        if delay.is_some_and(|delay| delay.is_zero())
+            && let Ok(outcome) = F::Output::from_error(TimeoutError.into())
+        {
+            return outcome;
+        }
+        limited(deadline, async |_| future.into_future().await).await
+    }
+}
+
+#[track_caller]
+fn after(delay: Option<Duration>) -> Option<Tick> {
+    delay.map(|delay| context::with(|runtime| runtime.port.clock().now().after(delay)))
+}
+
+async fn limited<R>(deadline: Option<Tick>, body: impl AsyncFnOnce(&Timeout) -> R) -> R
+where
+    R: Outcome,
+    R::Error: From<TimeoutError>,
+{
+    let Some(scope) = Scope::open() else { panic!("a timeout was awaited outside of a ringio task") };
+    let limit = Timeout { scope };
+    let _left = Left(&limit.scope);
+    limit.arm(deadline);
+    let body = pin!(body(&limit));
+    let outcome = Scoped { scope: &limit.scope, body }.await;
+    match outcome {
+        Ok(outcome) if !outcome.is_cancelled() || !limit.is_own_cancel() => outcome,
+        Ok(outcome) => outcome.with_error(TimeoutError.into()),
+        Err(outcome) => outcome,
+    }
+}
+
+/// The limit of a running [`timeout`]; may be cloned, and moved by others than the body.
+#[doc(alias = "asyncio.Timeout")]
+#[derive(Clone)]
+pub struct Timeout {
+    scope: Rc<Scope>,
+}
+
+impl Timeout {
+    /// Whether the time was up before the body ended.
+    pub fn expired(&self) -> bool {
+        self.scope.has_expired()
+    }
+
+    /// When the time is up; `None` for never.
+    pub fn when(&self) -> Option<Instant> {
+        let deadline = self.scope.deadline.get()?;
+        Some(context::with(|runtime| runtime.port.clock().instant(deadline)))
+    }
+
+    /// Moves the limit; `None` lifts it.
+    ///
+    /// # Errors
+    /// When the time is up already, or the body has ended.
+    pub fn reschedule(&self, when: impl Into<Option<Instant>>) -> Result<(), InvalidStateError> {
+        if !self.scope.is_active() {
+            return Err(InvalidStateError::Over);
+        }
+        let when = when.into();
+        self.disarm();
+        self.arm(when.map(|when| context::with(|runtime| runtime.port.clock().tick(when))));
+        Ok(())
+    }
+
+    fn arm(&self, deadline: Option<Tick>) {
+        self.scope.deadline.set(deadline);
+        if let Some(deadline) = deadline {
+            let alarm = Alarm::Expire(self.scope.clone());
+            let key = context::with(|runtime| runtime.timers.borrow_mut().insert(deadline, alarm));
+            self.scope.timer.set(Some(key));
+        }
+    }
+
+    fn disarm(&self) {
+        cancel_timer(self.scope.timer.take());
+    }
+
+    /// TO8, TO10: a cancel from outside stays a cancel.
+    fn is_own_cancel(&self) -> bool {
+        self.scope.has_expired() && !self.scope.was_cancelled_from_outside()
+    }
+}
+
+impl fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("when", &self.scope.deadline.get()).field("expired", &self.expired()).finish()
+    }
+}
+
+fn cancel_timer(timer: Option<crate::executor::TimerKey>) {
+    if let Some(key) = timer {
+        let alarm = context::try_with(|runtime| runtime.timers.borrow_mut().remove(key));
+        drop(alarm);
+    }
+}
+
+/// Leaves the scope, however the timeout ends.
+struct Left<'a>(&'a Rc<Scope>);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        cancel_timer(self.0.leave());
+    }
+}
+
+/// Polls the body inside the scope. `Err` is an outcome made for a body that cannot see its cancel.
+struct Scoped<'a, F> {
+    scope: &'a Rc<Scope>,
+    body: Pin<&'a mut F>,
+}
+
+impl<F: Future> Future for Scoped<'_, F>
+where
+    F::Output: Outcome,
+    <F::Output as Outcome>::Error: From<TimeoutError>,
+{
+    type Output = Result<F::Output, F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let body = this.body.as_mut();
+        if let Poll::Ready(outcome) = context::in_scope(this.scope, || body.poll(cx)) {
+            return Poll::Ready(Ok(outcome));
+        }
+        // What runs in there waits for nothing of ours, so it will never see the cancel: it is dropped.
+        if this.scope.is_deaf() {
+            let own = this.scope.has_expired() && !this.scope.was_cancelled_from_outside();
+            let error = if own { TimeoutError.into() } else { CancelledError.into() };
+            if let Ok(outcome) = F::Output::from_error(error) {
+                this.scope.deliver();
+                return Poll::Ready(Err(outcome));
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,1 @@
+//! The tests of ringio on the real ring: one binary.
