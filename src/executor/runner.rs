@@ -268,7 +268,7 @@ fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> 
     runtime.enroll(task);
     let mut interrupted = false;
     while !task.is_done() {
-        if let Err(error) = runtime.turn() {
+        if let Err(error) = runtime.turn(|| task.is_done()) {
             panic!("ringio: {error}");
         }
         if signal.is_some() && !interrupted && interrupts() > 0 {
@@ -319,7 +319,7 @@ fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
         let alarm = Alarm::Wake(Waiter::Foreign(Waker::noop().clone()));
         let key = runtime.timers.borrow_mut().insert(next, alarm);
         while !runtime.tasks.borrow().is_empty() && clock.now() < next {
-            if runtime.turn().is_err() {
+            if runtime.turn(|| runtime.tasks.borrow().is_empty()).is_err() {
                 return; // the ring is broken: nothing that waits for it will end
             }
         }

@@ -7,10 +7,11 @@ use super::{Alarm, Runtime, runtime::BUDGET};
 use crate::{clock::Tick, driver::Wait};
 
 impl Runtime {
-    pub(super) fn turn(&self) -> io::Result<()> {
+    /// Does not wait when `done` says, after the tasks ran, that there is nothing to wait for any more.
+    pub(super) fn turn(&self, done: impl FnOnce() -> bool) -> io::Result<()> {
         self.inbox.empty();
         self.run_ready();
-        let entered = self.submit_and_wait()?;
+        let entered = self.submit_and_wait(done())?;
         if entered {
             self.port.collect();
         }
@@ -39,8 +40,8 @@ impl Runtime {
     }
 
     /// True when the kernel may have answered something.
-    fn submit_and_wait(&self) -> io::Result<bool> {
-        if !self.ready.borrow().is_empty() {
+    fn submit_and_wait(&self, done: bool) -> io::Result<bool> {
+        if done || !self.ready.borrow().is_empty() {
             return self.port.turn(Wait::Not);
         }
         let doorbell = self.port.doorbell();
