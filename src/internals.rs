@@ -32,6 +32,9 @@ pub fn counts() -> Counts {
 }
 
 /// Nothing, through the whole machinery.
+///
+/// # Cancellation
+/// **Nothing lost**: there is nothing to lose.
 pub async fn nop() -> io::Result<()> {
     let port = context::with(|runtime| runtime.port.clone());
     Leaf::new(&port, Nop).await
@@ -62,7 +65,7 @@ impl SeamNop {
     /// Pushes `depth` NOPs, submits and waits, and drains until all have come; returns how many.
     pub fn round(&mut self, depth: u32) -> u64 {
         for index in 0..depth {
-            crate::op::push_nop(&mut self.driver, Token::new(index, 1));
+            self.driver.push_nop(Token::new(index, 1));
         }
         let mut seen = 0;
         while seen < u64::from(depth) {

@@ -47,6 +47,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (6, &["signal"]),
     (7, &["streams"]),
     (8, &["testing"]),
+    (9, &["internals"]),
 ];
 
 /// Where the architecture lets `unsafe` stand: files, and folders with a slash at the end.
@@ -59,7 +60,9 @@ const UNSAFE_HOMES: &[&str] = &[
     "src/driver/sim/kernel.rs",
     "src/op/mod.rs",
     "src/op/slot.rs",
-    "src/executor/context.rs",
+    "src/executor/context.rs", // the runtime of this thread, without a destructor in thread-local storage
+    "src/executor/inbox.rs",   // links tasks through their headers
+    "src/executor/runner.rs",  // a main future may borrow from its blocked caller
     "src/executor/cell/raw.rs",
     "src/executor/cell/waker.rs",
 ];
@@ -69,8 +72,15 @@ const UNSAFE_BUDGETS: &[(&str, usize)] = &[
     ("src/buf/mod.rs", 17),
     ("src/buf/pool.rs", 6),
     ("src/buf/slice.rs", 5),
-    ("src/driver/mod.rs", 4),
+    ("src/driver/mod.rs", 5),
     ("src/driver/uring/mod.rs", 9),
+    ("src/executor/cell/raw.rs", 50),
+    ("src/executor/cell/waker.rs", 12),
+    ("src/executor/context.rs", 1),
+    ("src/executor/inbox.rs", 3),
+    ("src/executor/runner.rs", 1),
+    ("src/op/mod.rs", 3),
+    ("src/op/slot.rs", 19),
     ("src/sys/buffer_ring.rs", 9),
     ("src/sys/interrupt.rs", 4),
     ("src/sys/message.rs", 1),
@@ -81,7 +91,8 @@ const UNSAFE_BUDGETS: &[(&str, usize)] = &[
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];
 
 /// Files that may call `thread::sleep`, and why nothing better would do.
-const SLEEPERS: &[(&str, &str)] = &[];
+const SLEEPERS: &[(&str, &str)] =
+    &[("src/sys/ring.rs", "the kernel gives the locked memory of closed rings back without an event to wait for")];
 
 /// What may stand at the top of the repository, beside dotfiles.
 const TOP_LEVEL: &[&str] = &[

@@ -52,6 +52,12 @@ impl Driver {
         }
     }
 
+    /// Pushes what points to nothing: to try the way, and to measure it.
+    pub(crate) fn push_nop(&mut self, token: Token) {
+        // SAFETY: there is no memory and no descriptor to keep.
+        unsafe { self.push(token, &Request::Nop) }
+    }
+
     /// Asks for the end of an operation. Its own final completion tells what became of it.
     pub(crate) fn cancel(&mut self, target: Token) {
         match self {

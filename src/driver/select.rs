@@ -3,7 +3,7 @@
 
 use std::{env, fmt, fs, io};
 
-use super::{Driver, Request, Token, Uring, Wait};
+use super::{Driver, Token, Uring, Wait};
 use crate::{
     buf::PoolLayout,
     sys::{Kernel, RingSize},
@@ -96,11 +96,7 @@ pub(crate) fn select(config: &Config) -> io::Result<Driver> {
 
 fn pass_one(driver: &mut Driver) -> io::Result<()> {
     let token = Token::new(0, 0);
-    // SAFETY: a NOP points to nothing.
-    #[allow(unsafe_code)]
-    unsafe {
-        driver.push(token, &Request::Nop);
-    }
+    driver.push_nop(token);
     let mut answered = false;
     while !answered {
         driver.turn(Wait::Forever)?;

@@ -164,9 +164,3 @@ fn descriptor(number: u32) -> OwnedFd {
     // SAFETY: S4: the kernel has just made it for us, and the completion is seen once.
     unsafe { OwnedFd::from_raw_fd(number as RawFd) }
 }
-
-/// A request that lends nothing, without a slot: to measure the seam alone.
-#[cfg(feature = "internals")]
-pub(crate) fn push_nop(driver: &mut Driver, token: Token) {
-    push(driver, token, &Request::Nop);
-}
