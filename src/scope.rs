@@ -137,6 +137,7 @@ fn requested_here(scope: &Scope) -> u64 {
 }
 
 /// The largest request of a scope and those around it.
+#[inline]
 fn requested_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
     let mut largest = task.core().marks.requested.get();
     let mut next = scope;
@@ -147,6 +148,7 @@ fn requested_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
     largest
 }
 
+#[inline]
 fn delivered_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
     scope.map_or(&task.core().marks, |scope| &scope.marks).delivered.get()
 }
@@ -173,61 +175,74 @@ fn wake(task: &TaskRef) {
 }
 
 /// One wait's view of the scopes it is in: a place where a cancel is delivered.
-#[derive(Debug, Default)]
-pub(crate) struct CancelPoint {
-    waiting: Option<Waiting>,
-}
-
 #[derive(Debug)]
-struct Waiting {
+pub(crate) struct CancelPoint {
+    /// The largest request when the wait began, or was last ended.
     seen: u64,
     /// Counted in the `waits` of this scope and those around it.
     counted: Option<Rc<Scope>>,
-    /// The waker that is not the task's own, in the task's list.
-    side: Option<(TaskRef, usize)>,
+    /// Where in the task's list the waker is that is not the task's own.
+    side: Option<Box<(TaskRef, usize)>>,
+}
+
+/// `seen` of a wait that has not begun.
+const NOT_BEGUN: u64 = u64::MAX;
+
+impl Default for CancelPoint {
+    fn default() -> CancelPoint {
+        CancelPoint { seen: NOT_BEGUN, counted: None, side: None }
+    }
 }
 
 impl CancelPoint {
     /// The wait begins: ends it at once if a cancel is still to be delivered.
+    #[inline]
     pub(crate) fn begin(&mut self, waker: &Waker) -> Result<(), CancelledError> {
-        context::with_task(|task, scope| {
+        let begun = context::with_task(|task, scope| {
             let requested = requested_in(scope, task);
             if requested > delivered_in(scope, task) {
                 deliver(scope, task, requested);
                 return Err(CancelledError);
             }
-            let counted = scope.cloned();
-            count(counted.as_ref(), 1);
-            let side = (!task.is_woken_by(waker)).then(|| (task.clone(), task.core().add_side(waker.clone())));
-            self.waiting = Some(Waiting { seen: requested, counted, side });
+            self.seen = requested;
+            if scope.is_some() {
+                count(scope, 1);
+                self.counted = scope.cloned();
+            }
+            if !task.is_woken_by(waker) {
+                self.side = Some(Box::new((task.clone(), task.core().add_side(waker.clone()))));
+            }
+            Ok(())
+        });
+        // Outside of a task there is nobody to cancel.
+        begun.unwrap_or_else(|| {
+            self.seen = NOT_BEGUN - 1;
             Ok(())
         })
-        .unwrap_or(Ok(()))
     }
 
     /// The wait goes on: whether a cancel has come since it began. Delivers it.
+    #[inline]
     pub(crate) fn check(&mut self, waker: &Waker) -> Result<(), CancelledError> {
-        let Some(waiting) = &mut self.waiting else { return Ok(()) };
-        context::with_task(|task, scope| {
+        let checked = context::with_task(|task, scope| {
             let requested = requested_in(scope, task);
-            if requested > waiting.seen {
-                waiting.seen = requested;
+            if requested > self.seen {
+                self.seen = requested;
                 deliver(scope, task, requested);
                 return Err(CancelledError);
             }
-            if let Some((owner, key)) = &waiting.side {
-                owner.core().update_side(*key, waker);
-            }
             Ok(())
-        })
-        .unwrap_or(Ok(()))
+        });
+        if let Some(side) = &self.side {
+            side.0.core().update_side(side.1, waker);
+        }
+        checked.unwrap_or(Ok(()))
     }
 
     /// Whether a cancel has come since the wait began; it stays undelivered.
+    #[inline]
     pub(crate) fn has_request(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| {
-            context::with_task(|task, scope| requested_in(scope, task) > waiting.seen).unwrap_or(false)
-        })
+        context::with_task(|task, scope| requested_in(scope, task) > self.seen).unwrap_or(false)
     }
 
     /// Marks the request that ended this wait as delivered.
@@ -235,27 +250,36 @@ impl CancelPoint {
         context::with_task(|task, scope| deliver(scope, task, requested_in(scope, task)));
     }
 
+    #[inline]
     pub(crate) fn has_begun(&self) -> bool {
-        self.waiting.is_some()
+        self.seen != NOT_BEGUN
     }
 
     /// The wait is over.
+    #[inline]
     pub(crate) fn end(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            count(waiting.counted.as_ref(), -1);
-            if let Some((task, key)) = waiting.side {
-                task.core().remove_side(key);
-            }
+        if self.counted.is_some() || self.side.is_some() {
+            self.end_slowly();
+        }
+        self.seen = NOT_BEGUN;
+    }
+
+    fn end_slowly(&mut self) {
+        count(self.counted.take().as_ref(), -1);
+        if let Some(side) = self.side.take() {
+            side.0.core().remove_side(side.1);
         }
     }
 }
 
 impl Drop for CancelPoint {
+    #[inline]
     fn drop(&mut self) {
         self.end();
     }
 }
 
+#[inline]
 fn count(scope: Option<&Rc<Scope>>, by: isize) {
     let mut next = scope;
     while let Some(scope) = next {

@@ -3,12 +3,15 @@
 //!
 //! P1. A buffer has one reference of the kernel's from the moment it is provided until a completion says that the
 //!     kernel is done with it, and one for each [`Chunk`] of it; with the last one it is free and may be provided again.
+//!     References at home (the kernel's and chunks) are counted without atomics, and stand together for one shared one;
+//!     leases have a shared one each.
 //! P2. The kernel writes only behind what it has already handed out of a buffer, so chunks never change.
 //! P3. The memory lives as long as the pool or any lease; the pool is kept (or leaked) until no operation can write.
 
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     cell::{Cell, RefCell},
+    io,
+    num::NonZeroUsize,
     ptr::NonNull,
     sync::{
         Arc,
@@ -16,7 +19,8 @@ use std::{
     },
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 /// How much memory a pool may have, and in what pieces.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +37,21 @@ pub(crate) struct PoolLayout {
 pub(crate) struct Pool {
     region: Arc<Region>,
     layout: PoolLayout,
-    /// How far the kernel has filled each buffer that it consumes piece by piece.
-    cursors: RefCell<Box<[u32]>>,
+    buffers: RefCell<Box<[Buffer]>>,
     /// Free again, not provided yet.
     returned: RefCell<Vec<u16>>,
+    /// Where small copies go next.
+    block: RefCell<BytesMut>,
     created: Cell<u16>,
     free: Cell<u32>,
+}
+
+/// What is known of a buffer at home.
+#[derive(Debug, Clone, Copy, Default)]
+struct Buffer {
+    /// How far the kernel has filled it, if it does so piece by piece.
+    cursor: u32,
+    references: u32,
 }
 
 /// A received piece of a buffer: one reference (P1). It has to be given to [`Pool::release`] or [`Pool::to_bytes`].
@@ -57,18 +70,19 @@ impl Chunk {
 }
 
 impl Pool {
-    pub(crate) fn new(layout: PoolLayout) -> Pool {
+    pub(crate) fn new(layout: PoolLayout) -> io::Result<Pool> {
         assert!(layout.count_max.is_power_of_two() && layout.count_first <= layout.count_max);
         let pool = Pool {
-            region: Arc::new(Region::new(layout)),
+            region: Arc::new(Region::new(layout)?),
             layout,
-            cursors: RefCell::new(vec![0; usize::from(layout.count_max)].into()),
+            buffers: RefCell::new(vec![Buffer::default(); usize::from(layout.count_max)].into()),
             returned: RefCell::default(),
+            block: RefCell::default(),
             created: Cell::new(0),
             free: Cell::new(0),
         };
         pool.grow_to(layout.count_first);
-        pool
+        Ok(pool)
     }
 
     pub(crate) fn layout(&self) -> PoolLayout {
@@ -93,34 +107,35 @@ impl Pool {
     }
 
     /// Hands out every buffer that is free; from now on the kernel has a reference to each.
+    #[inline]
     pub(crate) fn provide(&self, mut publish: impl FnMut(u16)) {
         if self.region.returned.load(Ordering::Relaxed) != EMPTY {
             self.region.collect(|buffer| self.returned.borrow_mut().push(buffer));
         }
         for buffer in self.returned.borrow_mut().drain(..) {
             self.region.references[usize::from(buffer)].store(1, Ordering::Relaxed);
-            self.cursors.borrow_mut()[usize::from(buffer)] = 0;
+            self.buffers.borrow_mut()[usize::from(buffer)] = Buffer { cursor: 0, references: 1 };
             self.free.set(self.free.get() + 1);
             publish(buffer);
         }
     }
 
     /// Whether [`Pool::provide`] has something to do.
+    #[inline]
     pub(crate) fn has_returned(&self) -> bool {
         !self.returned.borrow().is_empty() || self.region.returned.load(Ordering::Relaxed) != EMPTY
     }
 
     /// The kernel wrote `len` bytes into `buffer`; `keeps` says whether it will write more behind them.
+    #[inline]
     pub(crate) fn take(&self, buffer: u16, len: u32, keeps: bool) -> Chunk {
-        let offset = {
-            let cursor = &mut self.cursors.borrow_mut()[usize::from(buffer)];
-            let offset = *cursor;
-            *cursor += len;
-            offset
-        };
-        assert!(offset + len <= self.layout.size, "the kernel answered more bytes than the buffer has");
+        let mut buffers = self.buffers.borrow_mut();
+        let state = &mut buffers[usize::from(buffer)];
+        let offset = state.cursor;
+        state.cursor += len;
+        assert!(state.cursor <= self.layout.size, "the kernel answered more bytes than the buffer has");
         if keeps {
-            self.region.references[usize::from(buffer)].fetch_add(1, Ordering::Relaxed);
+            state.references += 1;
         } else {
             self.free.set(self.free.get() - 1); // the kernel's reference becomes the chunk's
         }
@@ -133,6 +148,7 @@ impl Pool {
         self.release(chunk);
     }
 
+    #[inline]
     pub(crate) fn bytes<'a>(&'a self, chunk: &'a Chunk) -> &'a [u8] {
         self.region.bytes(chunk.buffer, chunk.offset, chunk.len)
     }
@@ -141,29 +157,53 @@ impl Pool {
     pub(crate) fn split(&self, chunk: &mut Chunk, len: usize) -> Chunk {
         assert!(len <= chunk.len());
         let len = len as u32; // fits: `chunk.len` is a u32
-        self.region.references[usize::from(chunk.buffer)].fetch_add(1, Ordering::Relaxed);
+        self.buffers.borrow_mut()[usize::from(chunk.buffer)].references += 1;
         let front = Chunk { buffer: chunk.buffer, offset: chunk.offset, len };
         chunk.offset += len;
         chunk.len -= len;
         front
     }
 
+    #[inline]
     pub(crate) fn release(&self, chunk: Chunk) {
-        if self.region.unreference(chunk.buffer) {
+        let mut buffers = self.buffers.borrow_mut();
+        let references = &mut buffers[usize::from(chunk.buffer)].references;
+        assert!(*references > 0, "P1 broken: a chunk was released twice");
+        *references -= 1;
+        if *references == 0 && self.region.unreference(chunk.buffer) {
             self.returned.borrow_mut().push(chunk.buffer);
         }
     }
 
     /// The chunk as bytes that anybody may keep. Small ones are copied, so that a buffer of many kilobytes is not held
     /// for a few bytes; large ones hold the buffer itself, unless the pool runs low.
+    #[inline]
     pub(crate) fn to_bytes(&self, chunk: Chunk) -> Bytes {
         let low = self.free.get() < u32::from(self.created.get() / 4);
         if chunk.len() >= LEASE_BYTES_MIN && !low {
-            return Bytes::from_owner(Lease { region: self.region.clone(), chunk });
+            self.region.references[usize::from(chunk.buffer)].fetch_add(1, Ordering::Relaxed);
+            let leased = Chunk { buffer: chunk.buffer, offset: chunk.offset, len: chunk.len };
+            self.release(chunk);
+            return Bytes::from_owner(Lease { region: self.region.clone(), chunk: leased });
         }
-        let bytes = Bytes::copy_from_slice(self.bytes(&chunk));
+        let bytes = self.copy(self.bytes(&chunk));
         self.release(chunk);
         bytes
+    }
+
+    /// Small copies share a block: an allocation for many of them, instead of one for each.
+    #[inline]
+    fn copy(&self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > SHARED_BYTES_MAX {
+            return Bytes::copy_from_slice(bytes);
+        }
+        let mut block = self.block.borrow_mut();
+        // Nobody has a piece of it any more: the same block again. Else a new one.
+        if block.capacity() < bytes.len() {
+            block.reserve(BLOCK_BYTES);
+        }
+        block.extend_from_slice(bytes);
+        block.split().freeze()
     }
 
     /// Buffers that neither the kernel nor a chunk has a reference to, or that the kernel alone has.
@@ -180,6 +220,10 @@ impl Pool {
         std::mem::forget(self.region.clone());
     }
 }
+
+/// Copies up to this size share blocks of that size.
+const SHARED_BYTES_MAX: usize = 512;
+const BLOCK_BYTES: usize = 8 * 1024;
 
 /// From this size on a chunk is lent out as it is; below, copying is cheaper than sharing.
 const LEASE_BYTES_MIN: usize = 4096;
@@ -207,7 +251,7 @@ impl Drop for Lease {
 /// What pool and leases share.
 struct Region {
     memory: NonNull<u8>,
-    layout: Layout,
+    bytes: NonZeroUsize,
     buffer_size: usize,
     references: Box<[AtomicU32]>,
     /// A stack of buffers that came back through a lease: the top one plus one, and for each the one below it.
@@ -223,30 +267,33 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    fn new(pool: PoolLayout) -> Region {
+    fn new(pool: PoolLayout) -> io::Result<Region> {
         let bytes = usize::from(pool.count_max) * pool.size as usize;
-        let layout = Layout::from_size_align(bytes, 4096).expect("the size of the buffer pool overflows");
-        assert!(bytes > 0);
-        // SAFETY: the layout is not empty. Zeroed, so that no byte is ever uninitialised; untouched pages cost nothing.
-        let memory = unsafe { alloc_zeroed(layout) };
+        let bytes = NonZeroUsize::new(bytes).expect("a pool has buffers of at least one byte");
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, at a place of the kernel's choice. All zeros, so that no byte is ever uninitialised, and
+        // pages that nothing is received into cost nothing.
+        let memory = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE) }?;
         let zeros = || (0..pool.count_max).map(|_| AtomicU32::new(0)).collect();
-        Region {
-            memory: NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout)),
-            layout,
+        Ok(Region {
+            memory: memory.cast(),
+            bytes,
             buffer_size: pool.size as usize,
             references: zeros(),
             returned: AtomicU32::new(EMPTY),
             below: zeros(),
-        }
+        })
     }
 
+    #[inline]
     fn address(&self, buffer: u16, offset: u32) -> *mut u8 {
         let offset = usize::from(buffer) * self.buffer_size + offset as usize;
-        assert!(offset <= self.layout.size());
+        assert!(offset <= self.bytes.get());
         // SAFETY: the line above keeps it inside the allocation, or one past its end.
         unsafe { self.memory.as_ptr().add(offset) }
     }
 
+    #[inline]
     fn bytes(&self, buffer: u16, offset: u32, len: u32) -> &[u8] {
         let start = self.address(buffer, offset);
         // SAFETY: P2: the bytes of a chunk are inside one buffer (checked in `take`) and nobody writes them.
@@ -254,6 +301,7 @@ impl Region {
     }
 
     /// Gives one reference back; true when it was the last.
+    #[inline]
     fn unreference(&self, buffer: u16) -> bool {
         // Release, and acquire by the last one: all reads of the buffer come before it is provided again.
         let before = self.references[usize::from(buffer)].fetch_sub(1, Ordering::AcqRel);
@@ -285,8 +333,9 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`; P3: neither the kernel nor a lease can reach it any more.
-        unsafe { dealloc(self.memory.as_ptr(), self.layout) }
+        // SAFETY: mapped in `new`; P3: neither the kernel nor a lease can reach it any more. It cannot fail for a mapping
+        // that exists.
+        let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
     }
 }
 
@@ -302,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_with_its_last_chunk() {
-        let pool = Pool::new(PoolLayout { count_max: 4, count_first: 2, size: 8192 });
+        let pool = Pool::new(PoolLayout { count_max: 4, count_first: 2, size: 8192 }).unwrap();
         assert_eq!(provided(&pool), [0, 1]);
         let first = pool.take(0, 100, true);
         let mut second = pool.take(0, 50, false);
@@ -320,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_lease_comes_back_from_another_thread_and_outlives_the_pool() {
-        let pool = Pool::new(PoolLayout { count_max: 4, count_first: 4, size: 8192 });
+        let pool = Pool::new(PoolLayout { count_max: 4, count_first: 4, size: 8192 }).unwrap();
         provided(&pool);
         let leases: Vec<Bytes> = (0..2).map(|buffer| pool.to_bytes(pool.take(buffer, 5000, false))).collect();
         std::thread::spawn(move || drop(leases)).join().unwrap();
@@ -335,7 +384,7 @@ mod tests {
 
     #[test]
     fn small_chunks_are_copied_and_hold_no_buffer() {
-        let pool = Pool::new(PoolLayout { count_max: 2, count_first: 2, size: 8192 });
+        let pool = Pool::new(PoolLayout { count_max: 2, count_first: 2, size: 8192 }).unwrap();
         provided(&pool);
         let small = pool.to_bytes(pool.take(1, 64, false));
         assert_eq!(provided(&pool), [1]);
@@ -345,7 +394,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released twice")]
     fn a_double_release_is_caught() {
-        let pool = Pool::new(PoolLayout { count_max: 2, count_first: 2, size: 64 });
+        let pool = Pool::new(PoolLayout { count_max: 2, count_first: 2, size: 64 }).unwrap();
         provided(&pool);
         let chunk = pool.take(0, 1, false);
         let forged = Chunk { buffer: chunk.buffer, offset: chunk.offset, len: chunk.len };

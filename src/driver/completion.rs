@@ -9,27 +9,47 @@ use io_uring::cqueue;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token(u64);
 
-/// Generations wrap here; the eight bits above are the driver's own.
+/// The largest index; the bit above tells the two kinds of operations apart.
+pub(crate) const INDEX_MAX: u32 = 0x7fff_ffff;
+const STANDING: u64 = 1 << 31;
+
+/// The largest generation; the eight bits above are the driver's own.
 pub(crate) const GENERATION_MAX: u32 = 0x00ff_ffff;
 
 impl Token {
+    #[inline]
     pub(crate) fn new(index: u32, generation: u32) -> Token {
-        assert!(generation <= GENERATION_MAX);
+        debug_assert!(index <= INDEX_MAX && generation <= GENERATION_MAX);
         Token(u64::from(generation) << 32 | u64::from(index))
     }
 
-    pub(crate) fn index(self) -> usize {
-        (self.0 & 0xffff_ffff) as usize
+    /// The same numbers, for an operation of a socket or a listener: they are counted apart.
+    #[inline]
+    pub(crate) fn standing(index: u32, generation: u32) -> Token {
+        Token(Token::new(index, generation).0 | STANDING)
     }
 
+    #[inline]
+    pub(crate) fn is_standing(self) -> bool {
+        self.0 & STANDING != 0
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        (self.0 & u64::from(INDEX_MAX)) as usize
+    }
+
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> 32) as u32 & GENERATION_MAX
     }
 
+    #[inline]
     pub(super) fn to_user_data(self) -> u64 {
         self.0
     }
 
+    #[inline]
     pub(super) fn from_user_data(data: u64) -> Token {
         Token(data)
     }
@@ -63,25 +83,30 @@ pub(crate) enum Answer {
 }
 
 impl Completion {
+    #[inline]
     pub(crate) fn new(token: Token, result: i32, flags: u32) -> Completion {
         Completion { token, result, flags }
     }
 
     /// Whether the same operation will answer again (S3).
+    #[inline]
     pub(crate) fn more(&self) -> bool {
         cqueue::more(self.flags)
     }
 
     /// The pool buffer that was used, if one was.
+    #[inline]
     pub(crate) fn buffer(&self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
     }
 
     /// Whether the kernel goes on filling that buffer.
+    #[inline]
     pub(crate) fn keeps_buffer(&self) -> bool {
         cqueue::buffer_more(self.flags)
     }
 
+    #[inline]
     pub(crate) fn answer(&self) -> Answer {
         if let Ok(value) = u32::try_from(self.result) {
             return Answer::Done(value);
@@ -115,8 +140,9 @@ mod tests {
 
     #[test]
     fn token_keeps_index_and_generation_apart() {
-        let token = Token::new(u32::MAX, GENERATION_MAX);
-        assert_eq!((token.index(), token.generation()), (u32::MAX as usize, GENERATION_MAX));
+        let token = Token::standing(INDEX_MAX, GENERATION_MAX);
+        assert_eq!((token.index(), token.generation()), (INDEX_MAX as usize, GENERATION_MAX));
+        assert!(token.is_standing() && !Token::new(INDEX_MAX, GENERATION_MAX).is_standing());
         assert_eq!(Token::from_user_data(token.to_user_data()), token);
     }
 

@@ -44,11 +44,13 @@ impl Doorbell {
     }
 
     /// To be called before the last look for news (D1).
+    #[inline]
     pub(crate) fn falling_asleep(&self) {
         self.inner.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
+    #[inline]
     pub(crate) fn awake(&self) {
         self.inner.asleep.store(false, Ordering::Relaxed);
     }

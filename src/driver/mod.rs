@@ -14,7 +14,7 @@ use std::{io, time::Duration};
 
 use crate::buf::Pool;
 
-pub(crate) use completion::{Answer, Completion, GENERATION_MAX, Token};
+pub(crate) use completion::{Answer, Completion, GENERATION_MAX, INDEX_MAX, Token};
 pub(crate) use doorbell::Doorbell;
 pub(crate) use request::{CURRENT, Interest, Request, transfer_len};
 pub use select::DriverReport;

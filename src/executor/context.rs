@@ -52,6 +52,7 @@ pub(crate) fn with<R>(with: impl FnOnce(&Runtime) -> R) -> R {
     }
 }
 
+#[inline]
 pub(crate) fn with_task<R>(with: impl FnOnce(&TaskRef, Option<&Rc<Scope>>) -> R) -> Option<R> {
     try_with(|runtime| {
         let task = runtime.current.borrow();
@@ -80,6 +81,7 @@ pub(crate) fn next_request() -> u64 {
     with(Runtime::next_request)
 }
 
+#[inline]
 pub(super) fn push_ready(task: TaskRef) {
     // Without a runtime there is nobody to run it: between two runs of a `Runner` the inbox takes it.
     try_with(|runtime| runtime.ready.borrow_mut().push_back(task));
@@ -91,6 +93,7 @@ pub(super) fn is_home(home: NonNull<Inbox>) -> bool {
     try_with(|runtime| ptr::eq(home.as_ptr(), &*runtime.inbox)).unwrap_or(false)
 }
 
+#[inline]
 pub(super) fn keep_spare(memory: NonNull<u8>, layout: Layout) -> bool {
     try_with(|runtime| runtime.spares.keep(memory, layout)).unwrap_or(false)
 }

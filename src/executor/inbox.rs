@@ -44,11 +44,13 @@ impl Inbox {
     }
 
     /// To be called after the runtime has said that it falls asleep (D1).
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.top.load(Ordering::SeqCst).is_null()
     }
 
     /// Schedules all that are in it, oldest first.
+    #[inline]
     pub(super) fn empty(&self) {
         if !self.top.load(Ordering::Relaxed).is_null() {
             release(self.top.swap(ptr::null_mut(), Ordering::Acquire), true);

@@ -87,6 +87,7 @@ impl Runtime {
         typed
     }
 
+    #[inline]
     pub(super) fn core(&self, seed: Seed) -> Core {
         let core = Core::new(self.next_id(), seed.spawned_at);
         if let Some(name) = seed.name {
@@ -96,6 +97,7 @@ impl Runtime {
     }
 
     /// Puts a new task into the registry and the run queue.
+    #[inline]
     pub(super) fn enroll(&self, task: &TaskRef) {
         let key = self.tasks.borrow_mut().insert(task.clone());
         task.core().key.set(u32::try_from(key).expect("more than four billion tasks"));
@@ -105,6 +107,7 @@ impl Runtime {
         }
     }
 
+    #[inline]
     fn next_id(&self) -> u64 {
         let (mut next, mut end) = self.ids.get();
         if next == end {
@@ -121,6 +124,7 @@ impl Runtime {
     }
 
     /// A task has ended: takes it out of the registry, wakes who waits, reports what nobody will see.
+    #[inline]
     pub(super) fn end(&self, task: &TaskRef, ending: Ending) {
         let unseen = task.end(ending);
         self.forget(task);
@@ -129,6 +133,7 @@ impl Runtime {
         }
     }
 
+    #[inline]
     fn forget(&self, task: &TaskRef) {
         let registered = self.tasks.borrow_mut().try_remove(task.core().key.get() as usize);
         drop(registered);
@@ -163,6 +168,7 @@ impl Runtime {
     }
 
     /// Takes one from the budget; false when it is used up.
+    #[inline]
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
         self.budget.set(left.saturating_sub(1));

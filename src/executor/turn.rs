@@ -20,6 +20,7 @@ impl Runtime {
     }
 
     /// Runs exactly the tasks that are ready now; those they wake run in the next turn (S2).
+    #[inline]
     fn run_ready(&self) {
         let count = self.ready.borrow().len();
         for _ in 0..count {
@@ -40,6 +41,7 @@ impl Runtime {
     }
 
     /// True when the kernel may have answered something.
+    #[inline]
     fn submit_and_wait(&self, done: bool) -> io::Result<bool> {
         if done || !self.ready.borrow().is_empty() {
             return self.port.turn(Wait::Not);
@@ -60,6 +62,7 @@ impl Runtime {
         }
     }
 
+    #[inline]
     fn next_due(&self) -> Option<Tick> {
         let timer = self.timers.borrow().next_deadline();
         let chore = self.port.next_chore();
@@ -69,6 +72,7 @@ impl Runtime {
         }
     }
 
+    #[inline]
     fn fire_timers(&self) {
         let Some(due) = self.next_due() else { return };
         let now = self.port.clock().now();

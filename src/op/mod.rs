@@ -147,6 +147,7 @@ impl<T: Operation> Drop for Op<T> {
 }
 
 /// Hands a request over for an operation whose slot exists already.
+#[inline]
 fn push(driver: &mut Driver, token: Token, request: &Request) {
     // SAFETY: S1: the slot `token` names owns what the request points to until the final completion, and leaks it if
     // that never comes.

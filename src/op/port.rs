@@ -30,6 +30,7 @@ use crate::{
 pub(crate) struct Port {
     /// `None` once the runtime is gone.
     driver: RefCell<Option<Driver>>,
+    closed: Cell<bool>,
     doorbell: Doorbell,
     profile: Profile,
     table: RefCell<Table>,
@@ -58,12 +59,13 @@ const TEARDOWN_MAX: Duration = Duration::from_secs(5);
 impl Port {
     pub(crate) fn open(config: &Config) -> io::Result<Port> {
         let mut driver = select(config)?;
-        let pool = Pool::new(config.pool);
+        let pool = Pool::new(config.pool)?;
         provide(&mut driver, &pool);
         Ok(Port {
             doorbell: driver.doorbell().clone(),
             profile: driver.profile(),
             driver: RefCell::new(Some(driver)),
+            closed: Cell::new(false),
             table: RefCell::default(),
             pool,
             clock: Clock::start(),
@@ -97,8 +99,9 @@ impl Port {
         self.driver.borrow().as_ref().map(Driver::report)
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.driver.borrow().is_none()
+        self.closed.get()
     }
 
     // ---- operations of futures
@@ -134,6 +137,7 @@ impl Port {
 
     // ---- operations of sockets and listeners
 
+    #[inline]
     pub(super) fn stand(&self, owner: Owner, request: &Request) -> Token {
         let token = self.table.borrow_mut().stand(owner);
         self.push(token, request);
@@ -156,6 +160,7 @@ impl Port {
         }
     }
 
+    #[inline]
     fn push(&self, token: Token, request: &Request) {
         match &mut *self.driver.borrow_mut() {
             Some(driver) => push(driver, token, request),
@@ -164,6 +169,7 @@ impl Port {
     }
 
     /// Remembers that a socket has bytes to send; they go with the next turn, all together.
+    #[inline]
     pub(super) fn mark_dirty(&self, socket: Rc<Socket>) {
         self.dirty.borrow_mut().push(socket);
     }
@@ -184,6 +190,7 @@ impl Port {
     // ---- one turn
 
     /// Sends what was written, submits everything, and waits.
+    #[inline]
     pub(crate) fn turn(&self, wait: Wait) -> io::Result<bool> {
         self.flush_dirty();
         let mut driver = self.driver.borrow_mut();
@@ -194,6 +201,7 @@ impl Port {
         driver.turn(wait)
     }
 
+    #[inline]
     fn flush_dirty(&self) {
         if self.dirty.borrow().is_empty() {
             return;
@@ -207,6 +215,7 @@ impl Port {
     }
 
     /// Brings every completion that is there to whoever it is for. True when there were any.
+    #[inline]
     pub(crate) fn collect(&self) -> bool {
         let mut batch = self.batch.take();
         if let Some(driver) = &mut *self.driver.borrow_mut() {
@@ -216,25 +225,38 @@ impl Port {
         self.turns.set(self.turns.get().wrapping_add(1));
         self.receivers.set(0);
         for completion in batch.drain(..) {
-            let finished = self.table.borrow_mut().finish(completion);
-            self.act(finished);
+            if completion.token.is_standing() {
+                self.answer(completion);
+            } else {
+                let finished = self.table.borrow_mut().finish(completion);
+                self.act(finished);
+            }
         }
         self.batch.replace(batch);
         any
+    }
+
+    #[inline]
+    fn answer(&self, completion: Completion) {
+        let owner = self.table.borrow_mut().answer(&completion);
+        match owner {
+            Some(Owner::Receive(socket)) => socket.on_received(completion),
+            Some(Owner::Send(socket)) => socket.on_sent(completion),
+            Some(Owner::Accept(acceptor)) => acceptor.on_accepted(completion),
+            None => {}
+        }
     }
 
     fn act(&self, finished: Finished) {
         match finished {
             Finished::Wake(waker) => waker.wake(),
             Finished::Orphan(lent, completion) => lent.orphan(completion),
-            Finished::Answer(Owner::Receive(socket), completion) => socket.on_received(completion),
-            Finished::Answer(Owner::Send(socket), completion) => socket.on_sent(completion),
-            Finished::Answer(Owner::Accept(acceptor), completion) => acceptor.on_accepted(completion),
             Finished::Nothing => {}
         }
     }
 
     /// When [`Port::do_chores`] has something to do next.
+    #[inline]
     pub(crate) fn next_chore(&self) -> Option<Tick> {
         let mut chores = self.chores.borrow_mut();
         if chores.is_empty() {
@@ -260,23 +282,28 @@ impl Port {
 
     // ---- boxes that sockets use while data moves
 
+    #[inline]
     pub(super) fn take_incoming(&self) -> Box<Incoming> {
         self.spare_incoming.borrow_mut().pop().unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn keep_incoming(&self, incoming: Box<Incoming>) {
         keep(&self.spare_incoming, incoming);
     }
 
+    #[inline]
     pub(super) fn take_outgoing(&self) -> Box<Outgoing> {
         self.spare_outgoing.borrow_mut().pop().unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn keep_outgoing(&self, outgoing: Box<Outgoing>) {
         keep(&self.spare_outgoing, outgoing);
     }
 
     /// Counts a socket that received in this turn, once; returns how many did so far.
+    #[inline]
     pub(super) fn count_receiver(&self, stamp: &Cell<u32>) -> u32 {
         if stamp.replace(self.turns.get()) != self.turns.get() {
             self.receivers.set(self.receivers.get() + 1);
@@ -312,6 +339,7 @@ impl Port {
         }
         drop(self.chores.borrow_mut().clear());
         let refused: Vec<_> = self.table.borrow().in_kernel().map(|(_, name)| name).collect();
+        self.closed.set(true);
         let driver = self.driver.borrow_mut().take();
         if refused.is_empty() {
             if let Some(mut driver) = driver {
@@ -331,7 +359,7 @@ impl Port {
     #[cfg(feature = "internals")]
     pub(crate) fn counts(&self) -> (usize, (u32, u32), u64) {
         let table = self.table.borrow();
-        (table.live(), self.pool.buffers_home(), table.stale())
+        (table.live(), self.pool.buffers_home(), table.stale_answers())
     }
 }
 

@@ -117,6 +117,7 @@ impl Receiving {
         }
     }
 
+    #[inline]
     pub(super) fn is_armed(&self) -> bool {
         !matches!(self.armed.get(), Armed::Not)
     }
@@ -138,11 +139,13 @@ impl Socket {
     }
 
     /// Bytes that have arrived and were not read.
+    #[inline]
     pub(crate) fn buffered(&self) -> usize {
         self.receiving.buffered()
     }
 
     /// Whether no more will ever arrive than what is buffered.
+    #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         self.receiving.has_ended() || self.is_closing()
     }
@@ -156,6 +159,7 @@ impl Socket {
     }
 
     /// Ready when more than `have` bytes are buffered, or when no more will come.
+    #[inline]
     pub(crate) fn poll_more_than(self: &Rc<Socket>, have: usize, waker: &Waker) -> Poll<()> {
         if self.buffered() > have || self.has_ended() {
             return Poll::Ready(());
@@ -170,6 +174,7 @@ impl Socket {
     }
 
     /// Takes what comes first, at most `most` bytes.
+    #[inline]
     pub(crate) fn take(&self, most: usize) -> Bytes {
         let mut incoming = self.receiving.incoming.borrow_mut();
         let Some(some) = &mut *incoming else { return Bytes::new() };
@@ -209,6 +214,7 @@ impl Socket {
     }
 
     /// Counts what was taken; hands the memory on when nothing is left in it.
+    #[inline]
     fn taken(&self, incoming: &mut Option<Box<Incoming>>, len: usize) {
         let left = self.receiving.buffered() - len;
         self.receiving.buffered.set(left);
@@ -223,6 +229,7 @@ impl Socket {
 }
 
 impl Incoming {
+    #[inline]
     fn take(&mut self, most: usize, pool: &Pool) -> Bytes {
         if !self.held.is_empty() {
             return self.held.split_to(most.min(self.held.len())).freeze();
@@ -281,6 +288,7 @@ impl Incoming {
 
 impl Socket {
     /// Starts to receive, unless that is going on already.
+    #[inline]
     pub(super) fn arm_receive(self: &Rc<Socket>) {
         if self.receiving.is_armed() || self.receiving.has_ended() || self.port.is_closed() {
             return;
@@ -326,6 +334,7 @@ impl Socket {
         }
     }
 
+    #[inline]
     pub(super) fn on_received(self: &Rc<Socket>, completion: Completion) {
         let armed = self.receiving.armed.get();
         if !completion.more() {
@@ -357,6 +366,7 @@ impl Socket {
         self.after_completion();
     }
 
+    #[inline]
     fn receive_piece(&self, len: u32, completion: &Completion) {
         let mut incoming = self.receiving.incoming.borrow_mut();
         let incoming = incoming.get_or_insert_with(|| self.port.take_incoming());
@@ -384,6 +394,7 @@ impl Socket {
     }
 
     /// Decides how the next receive is done.
+    #[inline]
     fn adapt(&self, len: usize) {
         let sockets = self.port.count_receiver(&self.receiving.stamp);
         let large = len >= LARGE_BYTES;
@@ -398,6 +409,7 @@ impl Socket {
         self.receiving.style.set(next);
     }
 
+    #[inline]
     fn after_completion(self: &Rc<Socket>) {
         if self.is_closing() {
             return self.after_completion_closing();
@@ -435,6 +447,7 @@ impl Socket {
         self.proceed_with_close();
     }
 
+    #[inline]
     pub(super) fn wake_reader(&self) {
         if self.receiving.wanted.take().is_some() {
             // Taken out meanwhile: whatever a waker does, it does not find us borrowed.

@@ -105,6 +105,7 @@ impl Sending {
     }
 
     /// Why what was written could not all be sent.
+    #[inline]
     pub(super) fn failure(&self) -> io::Result<()> {
         match self.failed.get() {
             Failed::No => Ok(()),
@@ -118,6 +119,7 @@ impl Sending {
 
 impl Socket {
     /// Queues bytes; they are sent at the end of the turn at the latest.
+    #[inline]
     pub(crate) fn write(self: &Rc<Socket>, segment: Segment) -> io::Result<()> {
         self.check_writable()?;
         let len = segment.bytes().len();
@@ -148,6 +150,7 @@ impl Socket {
         Ok(())
     }
 
+    #[inline]
     fn check_writable(&self) -> io::Result<()> {
         self.sending.failure()?;
         if self.is_closing() {
@@ -160,11 +163,13 @@ impl Socket {
         Ok(())
     }
 
+    #[inline]
     fn grow_queue(self: &Rc<Socket>, len: usize) {
         self.sending.queued.set(self.sending.queued.get() + len);
         self.flush_later();
     }
 
+    #[inline]
     fn flush_later(self: &Rc<Socket>) {
         if !self.sending.in_flight.get() && !self.sending.dirty.replace(true) {
             self.port.mark_dirty(self.clone());
@@ -191,6 +196,7 @@ impl Socket {
     }
 
     /// Ready when at most `most` bytes are queued, or when sending has failed.
+    #[inline]
     pub(crate) fn poll_queued_at_most(&self, most: usize, waker: &Waker) -> Poll<io::Result<()>> {
         self.sending.failure()?;
         if self.queued() <= most {
@@ -218,6 +224,7 @@ impl Socket {
         }
     }
 
+    #[inline]
     fn wake_senders(&self) {
         if self.sending.waiters.borrow().is_empty() {
             return;
@@ -238,6 +245,7 @@ impl Socket {
 
 impl Socket {
     /// The end of the turn: send what was written in it.
+    #[inline]
     pub(super) fn flush(self: Rc<Socket>) {
         self.sending.dirty.set(false);
         if !self.sending.in_flight.get() {
@@ -246,6 +254,7 @@ impl Socket {
     }
 
     /// Sends what is queued, else the end of the stream, else goes on with a close.
+    #[inline]
     fn proceed_with_sending(self: &Rc<Socket>) {
         if self.port.is_closed() {
             return self.proceed_with_close();
@@ -272,6 +281,7 @@ impl Socket {
         }
     }
 
+    #[inline]
     pub(super) fn on_sent(self: &Rc<Socket>, completion: Completion) {
         self.sending.in_flight.set(false);
         match completion.answer() {
@@ -295,17 +305,13 @@ impl Socket {
     }
 
     /// `count` bytes are with the kernel: let go of them.
+    #[inline]
     fn retire(&self, mut count: usize) {
-        self.sending.queued.set(self.sending.queued.get() - count.min(self.sending.queued.get()));
-        loop {
+        self.sending.queued.set(self.sending.queued.get() - count);
+        while count > 0 {
             // The owner of the bytes may run code of the user's when it goes: nothing is borrowed then.
-            let gone = match &mut *self.sending.outgoing.borrow_mut() {
-                Some(outgoing) => outgoing.retire_one(&mut count),
-                None => None,
-            };
-            if gone.is_none() {
-                return;
-            }
+            let gone = self.sending.outgoing.borrow_mut().as_mut().and_then(|outgoing| outgoing.retire_one(&mut count));
+            drop(gone);
         }
     }
 
@@ -319,6 +325,7 @@ impl Socket {
 
 impl Outgoing {
     /// What to send next: the rest of what was flying, else what queued behind it.
+    #[inline]
     fn next_request(&mut self, fd: std::os::fd::RawFd) -> Option<Request> {
         if self.flying.is_empty() {
             let count = self.queue.len().min(GATHER_MAX);
@@ -338,8 +345,13 @@ impl Outgoing {
     }
 
     /// Takes out the first flying segment if `count` covers it.
+    #[inline]
     fn retire_one(&mut self, count: &mut usize) -> Option<Segment> {
-        let left = self.flying.front()?.bytes().len() - self.sent;
+        let Some(first) = self.flying.front() else {
+            *count = 0;
+            return None;
+        };
+        let left = first.bytes().len() - self.sent;
         if *count < left {
             self.sent += *count;
             *count = 0;

@@ -11,18 +11,14 @@ use std::{
 use super::{Acceptor, Operation, Socket};
 use crate::driver::{Completion, Request};
 
-/// Where an operation stands.
+/// Where an operation stands that a future waits for.
 pub(super) enum State {
-    /// Nothing here; the next vacant slot.
-    Vacant { next: u32 },
-    /// A future waits.
+    /// The future waits.
     InFlight { lent: Lent, waker: Option<Waker> },
     /// It has ended; the future has not looked yet.
     Done { lent: Lent, completion: Completion },
     /// The future is gone; the kernel is not done.
     Abandoned { lent: Lent },
-    /// It belongs to a socket or a listener.
-    Standing(Owner),
 }
 
 /// Whose operation it is when no future waits for it.
@@ -50,8 +46,6 @@ pub(super) enum Finished {
     Wake(Waker),
     /// Nobody waits: the operation itself sees to what the kernel gave.
     Orphan(Lent, Completion),
-    /// The owner's answer.
-    Answer(Owner, Completion),
     /// Nothing to do.
     Nothing,
 }
@@ -165,57 +159,45 @@ unsafe fn read<T>(words: *mut ()) -> T {
 }
 
 impl State {
-    /// A completion came. Leaves `Vacant` (with no successor yet) behind when the slot is free again.
-    pub(super) fn finish(&mut self, completion: Completion) -> Finished {
-        if completion.more() {
-            return match self {
-                State::Standing(owner) => Finished::Answer(owner.clone(), completion),
-                // One-shot operations answer once; an early answer tells nothing.
-                State::InFlight { .. } | State::Abandoned { .. } | State::Done { .. } | State::Vacant { .. } => {
-                    Finished::Nothing
-                }
-            };
-        }
-        match std::mem::replace(self, State::Vacant { next: 0 }) {
-            State::InFlight { lent, waker } => {
-                *self = State::Done { lent, completion };
-                waker.map_or(Finished::Nothing, Finished::Wake)
+    /// The final completion came: what is left in the slot, and what follows.
+    pub(super) fn finish(state: Option<State>, completion: Completion) -> (Option<State>, Finished) {
+        match state {
+            Some(State::InFlight { lent, waker }) => {
+                (Some(State::Done { lent, completion }), waker.map_or(Finished::Nothing, Finished::Wake))
             }
-            State::Abandoned { lent } => Finished::Orphan(lent, completion),
-            State::Standing(owner) => Finished::Answer(owner, completion),
+            Some(State::Abandoned { lent }) => (None, Finished::Orphan(lent, completion)),
             // A second final completion: forged. The first one counts.
-            kept @ (State::Done { .. } | State::Vacant { .. }) => {
-                *self = kept;
-                Finished::Nothing
-            }
+            kept @ (Some(State::Done { .. }) | None) => (kept, Finished::Nothing),
         }
     }
 
-    /// The future is gone. True when the kernel has to be asked to end the operation.
-    pub(super) fn abandon(&mut self) -> (Finished, bool) {
-        match std::mem::replace(self, State::Vacant { next: 0 }) {
-            State::InFlight { lent, .. } => {
-                *self = State::Abandoned { lent };
-                (Finished::Nothing, true)
-            }
-            State::Done { lent, completion } => (Finished::Orphan(lent, completion), false),
-            kept @ (State::Abandoned { .. } | State::Standing(_) | State::Vacant { .. }) => {
-                *self = kept;
-                (Finished::Nothing, false)
-            }
+    /// The future is gone: what is left in the slot, and what follows.
+    pub(super) fn abandon(state: Option<State>) -> (Option<State>, Finished) {
+        match state {
+            Some(State::InFlight { lent, .. }) => (Some(State::Abandoned { lent }), Finished::Nothing),
+            Some(State::Done { lent, completion }) => (None, Finished::Orphan(lent, completion)),
+            kept @ (Some(State::Abandoned { .. }) | None) => (kept, Finished::Nothing),
         }
     }
 
-    pub(super) fn is_vacant(&self) -> bool {
-        matches!(self, State::Vacant { .. })
+    pub(super) fn into_done(self) -> Option<(Lent, Completion)> {
+        match self {
+            State::Done { lent, completion } => Some((lent, completion)),
+            State::InFlight { .. } | State::Abandoned { .. } => None,
+        }
+    }
+
+    pub(super) fn lent_mut(&mut self) -> &mut Lent {
+        match self {
+            State::InFlight { lent, .. } | State::Abandoned { lent } | State::Done { lent, .. } => lent,
+        }
     }
 
     /// What the kernel still works on, by name.
     pub(super) fn in_kernel(&self) -> Option<&'static str> {
         match self {
             State::InFlight { lent, .. } | State::Abandoned { lent } => Some(lent.name()),
-            State::Standing(owner) => Some(owner.name()),
-            State::Vacant { .. } | State::Done { .. } => None,
+            State::Done { .. } => None,
         }
     }
 }

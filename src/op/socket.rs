@@ -60,11 +60,13 @@ impl Socket {
         })
     }
 
+    #[inline]
     pub(crate) fn port(&self) -> &Rc<Port> {
         &self.port
     }
 
     /// -1 once the descriptor is closed: an operation on it fails and touches nobody else's.
+    #[inline]
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.fd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
@@ -92,6 +94,7 @@ impl Socket {
         self.with_fd(sys::shutdown_write)
     }
 
+    #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.phase.get() != Phase::Open
     }

@@ -160,6 +160,7 @@ impl Ring {
     ///
     /// # Safety
     /// R1 for what the entry points to.
+    #[inline]
     pub(crate) unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
         let mut queue = self.inner.submission();
         // SAFETY: passed on to our caller.
@@ -173,12 +174,14 @@ impl Ring {
     }
 
     /// Whether the kernel holds back completions until it is entered.
+    #[inline]
     pub(crate) fn wants_enter(&mut self) -> bool {
         let queue = self.inner.submission();
         queue.taskrun() || queue.cq_overflow()
     }
 
     /// Submits what is queued and waits. What the kernel does not take stays queued.
+    #[inline]
     pub(crate) fn enter(&mut self, waiting: Waiting) -> io::Result<()> {
         self.enter_with(self.queued, waiting)
     }
@@ -188,6 +191,7 @@ impl Ring {
         self.enter_with(0, waiting)
     }
 
+    #[inline]
     fn enter_with(&mut self, submit: u32, waiting: Waiting) -> io::Result<()> {
         let least = u32::from(waiting != Waiting::Not);
         let time;
@@ -203,6 +207,7 @@ impl Ring {
     }
 
     /// The completions that are there now. Their places are given back to the kernel when the queue is dropped.
+    #[inline]
     pub(crate) fn completions(&mut self) -> CompletionQueue<'_, cqueue::Entry> {
         self.inner.completion()
     }

@@ -100,6 +100,7 @@ impl Uring {
         }
     }
 
+    #[inline]
     pub(super) fn turn(&mut self, wait: Wait) -> io::Result<bool> {
         if !self.doorbell_armed {
             self.arm_doorbell();
@@ -126,6 +127,7 @@ impl Uring {
     }
 
     /// Enters the kernel once; false when it took nothing for now. Only what can never get better is an error.
+    #[inline]
     fn enter(&mut self, waiting: Waiting) -> io::Result<bool> {
         let Err(error) = self.ring.enter(waiting) else { return Ok(true) };
         match error.raw_os_error() {
@@ -144,6 +146,7 @@ impl Uring {
         }
     }
 
+    #[inline]
     pub(super) fn drain(&mut self, mut sink: impl FnMut(Completion)) {
         let mut armed = self.doorbell_armed;
         for entry in self.ring.completions() {

@@ -133,10 +133,12 @@ pub(crate) enum Waiter {
 }
 
 impl Waiter {
+    #[inline]
     pub(crate) fn of(waker: &Waker) -> Waiter {
         TaskRef::of_waker(waker).map_or_else(|| Waiter::Foreign(waker.clone()), Waiter::Task)
     }
 
+    #[inline]
     pub(crate) fn is(&self, waker: &Waker) -> bool {
         match self {
             Waiter::Task(task) => task.is_woken_by(waker),
@@ -144,6 +146,7 @@ impl Waiter {
         }
     }
 
+    #[inline]
     pub(crate) fn wake(self) {
         match self {
             Waiter::Task(task) => task.schedule(),

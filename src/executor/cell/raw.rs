@@ -140,6 +140,7 @@ impl<R> Typed<R> {
     }
 
     /// The result, if the task is done and nobody took it before.
+    #[inline]
     pub(crate) fn take(&self) -> Option<Outcome<R>> {
         self.task.header().state.saw();
         let place = self.place();
@@ -172,15 +173,18 @@ impl<R> Typed<R> {
 }
 
 impl TaskRef {
+    #[inline]
     fn header(&self) -> &Header {
         // SAFETY: W2: the header lives as long as a reference.
         unsafe { self.header.as_ref() }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &Core {
         &self.header().core
     }
 
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.header().state.is_done()
     }
@@ -200,6 +204,7 @@ impl TaskRef {
     }
 
     /// Puts the task into the run queue, unless it is there.
+    #[inline]
     pub(crate) fn schedule(&self) {
         if self.header().state.schedule() {
             context::push_ready(self.clone());
@@ -207,6 +212,7 @@ impl TaskRef {
     }
 
     /// Polls the body once. Returns how it ended, if it did.
+    #[inline]
     pub(in crate::executor) fn run(&self) -> Option<Ending> {
         if !self.header().state.start() {
             return None;
@@ -219,6 +225,7 @@ impl TaskRef {
 
     /// Marks the task done and wakes who waits for it; true when an error goes unseen.
     #[must_use]
+    #[inline]
     pub(in crate::executor) fn end(&self, ending: Ending) -> bool {
         let unseen = self.header().state.end(ending);
         self.core().wake_joiners();
@@ -243,6 +250,7 @@ impl TaskRef {
         Some(TaskRef { header })
     }
 
+    #[inline]
     pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
         waker::is_of(waker, self.header)
     }
@@ -253,6 +261,7 @@ impl TaskRef {
 }
 
 impl Clone for TaskRef {
+    #[inline]
     fn clone(&self) -> TaskRef {
         let local = &self.header().local;
         local.set(local.get() + 1);
@@ -484,6 +493,7 @@ unsafe fn drop_stage<F, R>(header: NonNull<Header>) {
 // ---- memory
 
 impl Spares {
+    #[inline]
     fn class(layout: Layout) -> Option<usize> {
         let class = layout.size() / CLASS_BYTES;
         (layout.align() == SPARE_ALIGN && class < CLASSES_MAX).then_some(class)

@@ -38,6 +38,7 @@ impl State {
     }
 
     /// True when the task has to be put into the run queue now.
+    #[inline]
     pub(super) fn schedule(&self) -> bool {
         let flags = self.0.get();
         if flags.intersects(Flags::SCHEDULED | Flags::DONE) {
@@ -48,6 +49,7 @@ impl State {
     }
 
     /// Taken out of the run queue. True when there is a body to poll.
+    #[inline]
     pub(super) fn start(&self) -> bool {
         let flags = self.0.get();
         self.0.set(flags - Flags::SCHEDULED);
@@ -56,6 +58,7 @@ impl State {
 
     /// True when an error went unseen because the handle is gone already.
     #[must_use]
+    #[inline]
     pub(super) fn end(&self, ending: Ending) -> bool {
         let mut flags = self.0.get() | Flags::DONE;
         flags.set(Flags::CANCELLED, ending == Ending::Cancelled);
@@ -84,6 +87,7 @@ impl State {
         self.0.set(self.0.get() - Flags::UNSEEN);
     }
 
+    #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.0.get().contains(Flags::DONE)
     }
