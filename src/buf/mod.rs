@@ -111,6 +111,16 @@ macro_rules! shared_bytes {
 
 shared_bytes!(Vec<u8>, Box<[u8]>, String, &'static [u8], &'static str, Arc<[u8]>, Rc<[u8]>, Bytes, BytesMut);
 
+// SAFETY: as for slices: the bytes are in the program's image.
+unsafe impl<const N: usize> IoBuf for &'static [u8; N] {
+    fn as_ptr(&self) -> *const u8 {
+        self[..].as_ptr()
+    }
+    fn len(&self) -> usize {
+        N
+    }
+}
+
 // SAFETY: a Vec's spare capacity may be written, and its address does not change without `&mut`.
 unsafe impl IoBufMut for Vec<u8> {
     fn as_mut_ptr(&mut self) -> *mut u8 {
