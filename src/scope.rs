@@ -39,10 +39,6 @@ impl Marks {
         self.requested.set(0);
     }
 
-    pub(crate) fn request(&self, number: u64) {
-        self.requested.set(number);
-    }
-
     /// Whether the last request is still to be delivered.
     pub(crate) fn is_pending(&self) -> bool {
         self.requested.get() > self.delivered.get()
@@ -94,7 +90,7 @@ impl Scope {
         self.timer.set(None);
         if self.stage.get() == Stage::Active {
             self.stage.set(Stage::Expired);
-            self.marks.request(context::next_request());
+            self.marks.requested.set(self.task.core().next_request());
             wake(&self.task);
         }
     }
@@ -165,7 +161,9 @@ fn deliver(scope: Option<&Rc<Scope>>, task: &TaskRef, number: u64) {
 
 /// Asks a task to cancel whatever it waits for.
 pub(crate) fn cancel_task(task: &TaskRef) {
-    task.core().marks.request(context::next_request());
+    let core = task.core();
+    core.cancelling.set(core.cancelling.get() + 1);
+    core.marks.requested.set(core.next_request());
     wake(task);
 }
 

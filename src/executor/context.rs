@@ -9,6 +9,8 @@ use crate::scope::{Entered, Scope};
 
 thread_local! {
     static CURRENT: Cell<*const Runtime> = const { Cell::new(ptr::null()) };
+    /// The first of this thread's runtimes, running or not.
+    static ALIVE: Cell<*const Runtime> = const { Cell::new(ptr::null()) };
 }
 
 /// While it lives, `runtime` is this thread's.
@@ -28,6 +30,33 @@ pub(super) fn enter(runtime: &Runtime) -> Option<Inside<'_>> {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         CURRENT.set(ptr::null());
+    }
+}
+
+/// A runtime's place in the list of those that this thread has.
+#[derive(Default)]
+pub(super) struct Alive {
+    next: Cell<*const Runtime>,
+}
+
+impl Alive {
+    /// Puts a runtime into the list, where it is found until [`Alive::end`].
+    pub(super) fn begin(runtime: &Runtime) {
+        runtime.alive.next.set(ALIVE.replace(runtime));
+    }
+
+    /// Takes it out again; it does nothing for one that is not in the list.
+    pub(super) fn end(runtime: &Runtime) {
+        ALIVE.with(|first| {
+            let mut link: &Cell<*const Runtime> = first;
+            // SAFETY: everything in the list is alive: it is taken out before it goes.
+            while let Some(other) = unsafe { link.get().as_ref() } {
+                if ptr::eq(other, runtime) {
+                    return link.set(other.alive.next.get());
+                }
+                link = &other.alive.next;
+            }
+        });
     }
 }
 
@@ -77,14 +106,31 @@ pub(crate) fn in_scope<R>(scope: &Rc<Scope>, poll: impl FnOnce() -> R) -> R {
     })
 }
 
-pub(crate) fn next_request() -> u64 {
-    with(Runtime::next_request)
+#[inline]
+pub(super) fn push_ready(home: NonNull<Inbox>, task: TaskRef) {
+    with_home(home, |runtime| runtime.ready.borrow_mut().push_back(task));
 }
 
+/// Calls `with` with the runtime that `home` belongs to, if it is one of this thread's, whether it runs now or not.
 #[inline]
-pub(super) fn push_ready(task: TaskRef) {
-    // Without a runtime there is nobody to run it: between two runs of a `Runner` the inbox takes it.
-    try_with(|runtime| runtime.ready.borrow_mut().push_back(task));
+pub(super) fn with_home<R>(home: NonNull<Inbox>, with: impl FnOnce(&Runtime) -> R) -> Option<R> {
+    let is_home = |runtime: &Runtime| ptr::eq(home.as_ptr(), &*runtime.inbox);
+    let mut next = CURRENT.get();
+    // SAFETY: `Inside` borrows the runtime for as long as the pointer is set.
+    if let Some(runtime) = unsafe { next.as_ref() }
+        && is_home(runtime)
+    {
+        return Some(with(runtime));
+    }
+    next = ALIVE.get();
+    // SAFETY: `Alive` takes a runtime out of the list before it goes.
+    while let Some(runtime) = unsafe { next.as_ref() } {
+        if is_home(runtime) {
+            return Some(with(runtime));
+        }
+        next = runtime.alive.next.get();
+    }
+    None
 }
 
 /// Whether `home` belongs to the runtime that runs on this thread.

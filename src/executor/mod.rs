@@ -14,5 +14,5 @@ pub(crate) use cell::{Ending, Finish, Outcome, TaskRef, Typed, Waiter};
 pub(crate) use leaf::{Leaf, wait};
 pub use report::{ErrorReport, ReportKind};
 pub use runner::{Runner, RunnerBuilder, driver_report, run};
-pub(crate) use runtime::{Runtime, Seed};
+pub(crate) use runtime::{Runtime, Seed, report_unseen};
 pub(crate) use timers::{Alarm, TimerKey};

@@ -14,8 +14,7 @@ use std::{
 };
 
 use super::{
-    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, TaskRef, Typed, Waiter, context,
-    report::Handler,
+    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Waiter, context, report::Handler,
 };
 use crate::{
     buf::PoolLayout,
@@ -68,7 +67,7 @@ fn refuse_nested() {
 /// ```
 #[doc(alias = "asyncio.Runner")]
 pub struct Runner {
-    runtime: Option<Runtime>,
+    runtime: Option<Box<Runtime>>,
     shutdown_timeout: Option<Duration>,
     ctrl_c: bool,
 }
@@ -273,7 +272,7 @@ fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> 
         }
         if signal.is_some() && !interrupted && interrupts() > 0 {
             interrupted = true;
-            cancel_main(task);
+            cancel_task(task);
         }
     }
     match main.0.take() {
@@ -292,11 +291,6 @@ impl<R> Drop for Main<R> {
         drop(self.0.task().drop_body());
         drop(self.0.take());
     }
-}
-
-fn cancel_main(task: &TaskRef) {
-    task.core().cancelling.set(task.core().cancelling.get() + 1);
-    cancel_task(task);
 }
 
 /// RUN9: not being able to install it is no reason not to run.

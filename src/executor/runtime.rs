@@ -17,6 +17,7 @@ use slab::Slab;
 use super::{
     Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
     cell::{Core, Spares},
+    context::{self, Alive},
     inbox::Inbox,
     report::{Handler, print},
     timers::Timers,
@@ -37,7 +38,7 @@ pub(crate) struct Runtime {
     pub(super) spares: Spares,
     /// New tasks are cancelled at once.
     pub(super) closing: Cell<bool>,
-    requests: Cell<u64>,
+    pub(super) alive: Alive,
     ids: Cell<(u64, u64)>,
     handler: Handler,
 }
@@ -56,9 +57,10 @@ const IDS: u64 = 1024;
 pub(super) const BUDGET: u32 = 128;
 
 impl Runtime {
-    pub(super) fn new(config: &Config, handler: Option<Handler>) -> io::Result<Runtime> {
+    /// At an address that does not change: this thread keeps a list of its runtimes.
+    pub(super) fn new(config: &Config, handler: Option<Handler>) -> io::Result<Box<Runtime>> {
         let port = Rc::new(Port::open(config)?);
-        Ok(Runtime {
+        let runtime = Box::new(Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
             port,
             timers: RefCell::default(),
@@ -69,10 +71,12 @@ impl Runtime {
             budget: Cell::new(BUDGET),
             spares: Spares::default(),
             closing: Cell::new(false),
-            requests: Cell::new(0),
+            alive: Alive::default(),
             ids: Cell::new((0, 0)),
             handler: handler.unwrap_or_else(|| Rc::new(print)),
-        })
+        });
+        Alive::begin(&runtime);
+        Ok(runtime)
     }
 
     /// Makes a task and puts it into the run queue.
@@ -118,11 +122,6 @@ impl Runtime {
         next
     }
 
-    pub(super) fn next_request(&self) -> u64 {
-        self.requests.set(self.requests.get() + 1);
-        self.requests.get()
-    }
-
     /// A task has ended: takes it out of the registry, wakes who waits, reports what nobody will see.
     #[inline]
     pub(super) fn end(&self, task: &TaskRef, ending: Ending) {
@@ -139,7 +138,7 @@ impl Runtime {
         drop(registered);
     }
 
-    pub(crate) fn report_unseen(&self, task: &TaskRef, ending: Ending) {
+    fn report_unseen(&self, task: &TaskRef, ending: Ending) {
         let (kind, message) = match ending {
             Ending::Panic => (ReportKind::PanicNeverRetrieved, "panicked, and nobody awaited it"),
             Ending::Error | Ending::Value | Ending::Cancelled => {
@@ -199,4 +198,15 @@ impl Runtime {
         let ready = self.ready.take();
         drop(ready);
     }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        Alive::end(self);
+    }
+}
+
+/// Reports an error that went with the handle of its task, to the runtime of the task if there still is one.
+pub(crate) fn report_unseen(task: &TaskRef, ending: Ending) {
+    context::with_home(task.home(), |runtime| runtime.report_unseen(task, ending));
 }

@@ -1,13 +1,17 @@
 //! Timers of one runtime, soonest first; equal deadlines in the order they were made (S5). A heap of four branches, each
 //! timer knowing its place, so that arming and cancelling move a few entries and allocate nothing.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use super::Waiter;
 use crate::{clock::Tick, scope::Scope};
 
-#[derive(Default)]
 pub(crate) struct Timers {
+    /// Tells the keys of this runtime from those of others.
+    of: u32,
     heap: Vec<Entry>,
     places: Vec<Place>,
     vacant: Vec<u32>,
@@ -23,6 +27,7 @@ pub(crate) enum Alarm {
 /// Names a timer until it has fired or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimerKey {
+    of: u32,
     place: u32,
     generation: u32,
 }
@@ -42,6 +47,16 @@ struct Place {
 
 const BRANCHES: usize = 4;
 
+/// How many runtimes there have been.
+static RUNTIMES: AtomicU32 = AtomicU32::new(0);
+
+impl Default for Timers {
+    fn default() -> Timers {
+        let of = RUNTIMES.fetch_add(1, Ordering::Relaxed);
+        Timers { of, heap: Vec::new(), places: Vec::new(), vacant: Vec::new(), made: 0 }
+    }
+}
+
 impl Timers {
     pub(crate) fn insert(&mut self, deadline: Tick, alarm: Alarm) -> TimerKey {
         let place = self.vacant.pop().unwrap_or_else(|| {
@@ -52,7 +67,7 @@ impl Timers {
         self.made += 1;
         self.heap.push(Entry { deadline, number: self.made, place });
         self.rise(self.heap.len() - 1);
-        TimerKey { place, generation: self.places[place as usize].generation }
+        TimerKey { of: self.of, place, generation: self.places[place as usize].generation }
     }
 
     /// Takes a timer out; its alarm comes back to be dropped where nothing is borrowed. `None` when it has fired.
@@ -66,13 +81,15 @@ impl Timers {
     }
 
     pub(crate) fn contains(&self, key: TimerKey) -> bool {
-        let place = &self.places[key.place as usize];
-        place.generation == key.generation && place.alarm.is_some()
+        let place = self.places.get(key.place as usize);
+        self.of == key.of && place.is_some_and(|place| place.generation == key.generation && place.alarm.is_some())
     }
 
     pub(crate) fn alarm_mut(&mut self, key: TimerKey) -> Option<&mut Alarm> {
-        let place = self.places.get_mut(key.place as usize)?;
-        (place.generation == key.generation).then_some(place.alarm.as_mut()).flatten()
+        if !self.contains(key) {
+            return None;
+        }
+        self.places[key.place as usize].alarm.as_mut()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {

@@ -91,7 +91,7 @@ impl Acceptor {
     }
 
     fn arm(self: &Rc<Acceptor>) {
-        if self.token.get().is_some() || self.closing.get() || self.port.is_closed() {
+        if self.token.get().is_some() || self.closing.get() || self.port.is_ending() {
             return;
         }
         let many = self.port.profile().has_multishot();
@@ -121,6 +121,7 @@ impl Acceptor {
             Answer::Done(_) if self.polling.replace(false) => {}
             Answer::Done(number) => self.backlog.borrow_mut().push_back(descriptor(number)),
             Answer::Cancelled | Answer::Gone(_) => self.polling.set(false),
+            Answer::NotReady if self.port.is_ending() => {}
             Answer::NotReady => {
                 self.polling.set(true);
                 self.stand(|fd| Request::Poll { fd, interest: Interest::Readable });

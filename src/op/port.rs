@@ -31,6 +31,8 @@ pub(crate) struct Port {
     /// `None` once the runtime is gone.
     driver: RefCell<Option<Driver>>,
     closed: Cell<bool>,
+    /// The runtime is closing: nothing new is started for sockets and listeners.
+    ending: Cell<bool>,
     doorbell: Doorbell,
     profile: Profile,
     table: RefCell<Table>,
@@ -53,6 +55,9 @@ pub(crate) struct Port {
 /// How many unused boxes of each kind are kept.
 const SPARES_MAX: usize = 256;
 
+/// Turns without waiting that teardown begins with: to send, to say the end of the stream, and to close.
+const LAST_TURNS: u32 = 4;
+
 /// How long teardown waits for the kernel to give back what was lent.
 const TEARDOWN_MAX: Duration = Duration::from_secs(5);
 
@@ -66,6 +71,7 @@ impl Port {
             profile: driver.profile(),
             driver: RefCell::new(Some(driver)),
             closed: Cell::new(false),
+            ending: Cell::new(false),
             table: RefCell::default(),
             pool,
             clock: Clock::start(),
@@ -102,6 +108,11 @@ impl Port {
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    #[inline]
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.get()
     }
 
     // ---- operations of futures
@@ -316,7 +327,14 @@ impl Port {
     /// S7. What the kernel did not give back in time stays allocated for ever; returns its names.
     pub(crate) fn teardown(&self) -> Vec<&'static str> {
         let deadline = self.clock.now().after(TEARDOWN_MAX);
-        self.flush_dirty();
+        // What was written is sent as far as the kernel takes it at once.
+        for _ in 0..LAST_TURNS {
+            if self.turn(Wait::Not).is_err() {
+                break;
+            }
+            self.collect();
+        }
+        self.ending.set(true);
         let tokens: Vec<Token> = self.table.borrow().in_kernel().map(|(token, _)| token).collect();
         for token in tokens {
             self.cancel(token);

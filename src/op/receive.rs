@@ -290,7 +290,7 @@ impl Socket {
     /// Starts to receive, unless that is going on already.
     #[inline]
     pub(super) fn arm_receive(self: &Rc<Socket>) {
-        if self.receiving.is_armed() || self.receiving.has_ended() || self.port.is_closed() {
+        if self.receiving.is_armed() || self.receiving.has_ended() || self.port.is_ending() {
             return;
         }
         let small = matches!(self.receiving.style.get(), Style::Small { .. });
@@ -355,6 +355,7 @@ impl Socket {
             Answer::Done(len) => self.receive_piece(len, &completion),
             Answer::Cancelled => {}
             Answer::NoBuffer => self.without_buffer(),
+            Answer::NotReady if self.port.is_ending() => {}
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Readable };
                 self.receiving.armed.set(Armed::Polling(self.stand(&request)));
@@ -388,7 +389,7 @@ impl Socket {
 
     /// The pool has run dry: make it larger, or do without it.
     fn without_buffer(self: &Rc<Socket>) {
-        if !self.port.pool().grow() && !self.port.pool().has_returned() {
+        if !self.port.pool().grow() && !self.port.pool().has_returned() && !self.port.is_ending() {
             self.receiving.armed.set(self.receive_once());
         }
     }

@@ -153,7 +153,7 @@ impl Socket {
     #[inline]
     fn check_writable(&self) -> io::Result<()> {
         self.sending.failure()?;
-        if self.is_closing() {
+        if self.is_closing() || self.port.is_closed() {
             return Err(closed());
         }
         if self.sending.finish.get() != Finish::No {
@@ -256,7 +256,7 @@ impl Socket {
     /// Sends what is queued, else the end of the stream, else goes on with a close.
     #[inline]
     fn proceed_with_sending(self: &Rc<Socket>) {
-        if self.port.is_closed() {
+        if self.port.is_ending() {
             return self.proceed_with_close();
         }
         let request = match &mut *self.sending.outgoing.borrow_mut() {
@@ -287,6 +287,7 @@ impl Socket {
         match completion.answer() {
             Answer::Done(count) if self.sending.failed.get() == Failed::No => self.retire(count as usize),
             Answer::Done(_) => {}
+            Answer::NotReady if self.port.is_ending() => self.fail(Failed::Stopped),
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Writable };
                 self.sending.in_flight.set(true);

@@ -123,9 +123,9 @@ impl Socket {
     pub(super) fn proceed_with_close(self: &Rc<Socket>) {
         loop {
             let next = match self.phase.get() {
+                Phase::Flushing | Phase::Stopping | Phase::Lingering if self.port.is_closed() => Phase::Closing,
                 Phase::Flushing if self.is_sending() => return,
                 Phase::Flushing => self.stop(),
-                Phase::Stopping | Phase::Lingering if self.port.is_closed() => Phase::Closing,
                 Phase::Stopping if self.receiving.is_armed() => return,
                 Phase::Stopping if self.has_unread() => self.start_lingering(),
                 Phase::Stopping => Phase::Closing,

@@ -12,7 +12,7 @@ use std::{
 use super::TaskBuilder;
 use crate::{
     error::{InvalidStateError, TaskError},
-    executor::{Ending, Outcome, TaskRef, Typed, Waiter, context},
+    executor::{Ending, Outcome, TaskRef, Typed, Waiter, report_unseen},
     scope::{CancelPoint, cancel_task},
 };
 
@@ -158,7 +158,7 @@ impl<T, E> Drop for Task<T, E> {
                 Some(Outcome::Panic(_)) => Ending::Panic,
                 Some(Outcome::Value(_)) | None => Ending::Error,
             };
-            context::try_with(|runtime| runtime.report_unseen(task, ending));
+            report_unseen(task, ending);
         }
     }
 }
@@ -193,13 +193,13 @@ impl AnyTask {
         request_cancel(&self.task, Some(message.to_string().into()))
     }
 
-    /// Takes one cancel back and returns how many are left. With the last one, a request that was not delivered yet is
-    /// withdrawn.
+    /// Takes one cancel back and returns how many are left. With the last one, the request itself is withdrawn: if it was
+    /// not delivered yet, it never will be.
     pub fn uncancel(&self) -> u32 {
         let core = self.task.core();
         let left = core.cancelling.get().saturating_sub(1);
         core.cancelling.set(left);
-        if left == 0 && core.marks.is_pending() {
+        if left == 0 {
             core.marks.withdraw();
             core.set_message(None);
         }
@@ -270,15 +270,13 @@ impl fmt::Debug for AnyTask {
 /// C1: true when the task has not ended.
 fn request_cancel(task: &TaskRef, message: Option<Rc<str>>) -> bool {
     if task.is_done() {
+        task.saw(); // E2: whoever cancels it no longer wants its error
         return false;
     }
     let core = task.core();
-    core.cancelling.set(core.cancelling.get() + 1);
     if !core.marks.is_pending() {
         core.set_message(message);
     }
-    if context::try_with(|_| ()).is_some() {
-        cancel_task(task);
-    }
+    cancel_task(task);
     true
 }

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Task;
 use crate::{
     clock::Tick,
     error::{CancelledError, InvalidStateError, Outcome, TimeoutError},
@@ -95,8 +96,11 @@ where
     let delay = delay.into();
     let deadline = after(delay);
     async move {
-        // WF3: not started. An outcome that has to carry a buffer cannot be made without starting.
+        // WF3: not started, unless it is a task, which runs already. An outcome that has to carry a buffer cannot be made
+        // without starting.
+        let is_task = typeid::of::<F::IntoFuture>() == typeid::of::<TaskOf<F::Output>>();
         if delay.is_some_and(|delay| delay.is_zero())
+            && !is_task
             && let Ok(outcome) = F::Output::from_error(TimeoutError.into())
         {
             return outcome;
@@ -104,6 +108,9 @@ where
         limited(deadline, async |_| future.into_future().await).await
     }
 }
+
+/// The task that a future with this output would be, if it were one.
+type TaskOf<O> = Task<<O as Outcome>::Value, <O as Outcome>::Error>;
 
 #[track_caller]
 fn after(delay: Option<Duration>) -> Option<Tick> {

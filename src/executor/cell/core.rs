@@ -18,6 +18,8 @@ pub(crate) struct Core {
     pub(crate) spawned_at: &'static Location<'static>,
     /// Its place in the registry of all tasks.
     pub(crate) key: Cell<u32>,
+    /// How many cancels were asked for, in any of its scopes: they are numbered.
+    requests: Cell<u64>,
     /// Cancels of the root scope.
     pub(crate) marks: Marks,
     /// Cancels asked for and not taken back (`cancelling()`).
@@ -41,6 +43,7 @@ impl Core {
             id,
             spawned_at,
             key: Cell::new(0),
+            requests: Cell::new(0),
             marks: Marks::new(),
             cancelling: Cell::new(0),
             joiner: RefCell::new(None),
@@ -50,6 +53,11 @@ impl Core {
 
     fn extra<R>(&self, with: impl FnOnce(&mut Extra) -> R) -> R {
         with(self.extra.borrow_mut().get_or_insert_default())
+    }
+
+    pub(crate) fn next_request(&self) -> u64 {
+        self.requests.set(self.requests.get() + 1);
+        self.requests.get()
     }
 
     pub(crate) fn name(&self) -> Rc<str> {

@@ -203,12 +203,21 @@ impl TaskRef {
         self.header().state.detach()
     }
 
-    /// Puts the task into the run queue, unless it is there.
+    /// Somebody has looked at how it ended.
+    pub(crate) fn saw(&self) {
+        self.header().state.saw();
+    }
+
+    /// Puts the task into its runtime's run queue, unless it is there. A task that is not done has a runtime.
     #[inline]
     pub(crate) fn schedule(&self) {
         if self.header().state.schedule() {
-            context::push_ready(self.clone());
+            context::push_ready(self.header().home, self.clone());
         }
+    }
+
+    pub(in crate::executor) fn home(&self) -> NonNull<Inbox> {
+        self.header().home
     }
 
     /// Polls the body once. Returns how it ended, if it did.
@@ -351,7 +360,7 @@ pub(super) unsafe fn wake(header: NonNull<Header>) {
     if context::is_home(task.home) {
         if task.local.get() > 0 && task.state.schedule() {
             task.local.set(task.local.get() + 1);
-            context::push_ready(TaskRef { header });
+            context::push_ready(task.home, TaskRef { header });
         }
         return;
     }
@@ -376,7 +385,7 @@ pub(in crate::executor) fn release_from_inbox(header: NonNull<Header>, schedule:
         task.remote_queued.store(false, Ordering::Release);
         if schedule && task.local.get() > 0 && task.state.schedule() {
             task.local.set(task.local.get() + 1);
-            context::push_ready(TaskRef { header });
+            context::push_ready(task.home, TaskRef { header });
         }
     }
     // SAFETY: W4: the inbox's reference.
