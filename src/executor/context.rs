@@ -5,7 +5,10 @@
 use std::{alloc::Layout, cell::Cell, marker::PhantomData, ptr, ptr::NonNull, rc::Rc};
 
 use super::{TaskRef, inbox::Inbox, runtime::Runtime};
-use crate::scope::{Entered, Scope};
+use crate::{
+    scope::{Entered, Scope},
+    sys::QuietPipes,
+};
 
 thread_local! {
     static CURRENT: Cell<*const Runtime> = const { Cell::new(ptr::null()) };
@@ -16,6 +19,7 @@ thread_local! {
 /// While it lives, `runtime` is this thread's.
 pub(super) struct Inside<'a> {
     _runtime: PhantomData<&'a Runtime>,
+    _quiet: Option<QuietPipes>,
 }
 
 /// `None` when a runtime runs on this thread already.
@@ -24,7 +28,7 @@ pub(super) fn enter(runtime: &Runtime) -> Option<Inside<'_>> {
         return None;
     }
     CURRENT.set(runtime);
-    Some(Inside { _runtime: PhantomData })
+    Some(Inside { _runtime: PhantomData, _quiet: QuietPipes::begin() })
 }
 
 impl Drop for Inside<'_> {

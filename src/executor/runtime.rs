@@ -130,6 +130,17 @@ impl Runtime {
         if unseen {
             self.report_unseen(task, ending);
         }
+        // Nobody will take the result: it goes here, where a panic of its destructor harms nobody.
+        if task.is_detached() {
+            self.drop_stage(task);
+        }
+    }
+
+    /// Drops the body or the result of a task that will not be polled again.
+    fn drop_stage(&self, task: &TaskRef) {
+        if task.drop_body().is_err() {
+            self.report_task(ReportKind::PanicInDrop, task, "panicked while it was dropped".to_owned());
+        }
     }
 
     #[inline]
@@ -190,9 +201,7 @@ impl Runtime {
     /// Drops the bodies of tasks that did not end.
     pub(super) fn drop_tasks(&self) {
         for task in self.all_tasks() {
-            if task.drop_body().is_err() {
-                self.report_task(ReportKind::PanicInDrop, &task, "panicked while it was dropped".to_owned());
-            }
+            self.drop_stage(&task);
             self.end(&task, Ending::Cancelled);
         }
         let ready = self.ready.take();

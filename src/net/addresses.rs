@@ -58,7 +58,8 @@ impl Addresses {
         }
         let named = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         match named {
-            Some((host, port)) if !host.is_empty() => Addresses::named(host, port),
+            // An IPv6 address with a port is written in brackets, and was parsed above.
+            Some((host, port)) if !host.is_empty() && !host.contains(['[', ']', ':']) => Addresses::named(host, port),
             Some(_) | None => Addresses(Inner::Malformed(text.to_owned())),
         }
     }

@@ -191,10 +191,12 @@ impl Port {
 
     /// Closes a descriptor that has no operation in flight.
     pub(super) fn close(&self, fd: OwnedFd, socket: Option<Rc<Socket>>) {
-        if self.is_closed() {
-            crate::sys::close(fd);
-        } else {
-            self.submit_detached(CloseFd::new(fd, socket));
+        if !self.is_ending() {
+            return self.submit_detached(CloseFd::new(fd, socket));
+        }
+        crate::sys::close(fd);
+        if let Some(socket) = socket {
+            socket.on_closed();
         }
     }
 
@@ -335,6 +337,7 @@ impl Port {
             self.collect();
         }
         self.ending.set(true);
+        self.drop_done();
         let tokens: Vec<Token> = self.table.borrow().in_kernel().map(|(token, _)| token).collect();
         for token in tokens {
             self.cancel(token);
@@ -350,11 +353,16 @@ impl Port {
         self.let_go()
     }
 
-    fn let_go(&self) -> Vec<&'static str> {
+    /// Ends operations whose futures were forgotten.
+    fn drop_done(&self) {
         let done = self.table.borrow_mut().take_done();
         for (lent, completion) in done {
             lent.orphan(completion);
         }
+    }
+
+    fn let_go(&self) -> Vec<&'static str> {
+        self.drop_done();
         drop(self.chores.borrow_mut().clear());
         let refused: Vec<_> = self.table.borrow().in_kernel().map(|(_, name)| name).collect();
         self.closed.set(true);

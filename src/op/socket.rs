@@ -178,11 +178,8 @@ impl Socket {
     fn release(self: &Rc<Socket>) {
         let fd = self.fd.take();
         match fd {
-            Some(fd) if !self.port.is_closed() => self.port.close(fd, Some(self.clone())),
-            fd => {
-                drop(fd);
-                self.on_closed();
-            }
+            Some(fd) => self.port.close(fd, Some(self.clone())),
+            None => self.on_closed(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first one is counted and rings a doorbell, the second one is given back to the system.
+//! Signals. Ctrl-C: the first one is counted and rings a doorbell, the second one is given back to the system. SIGPIPE:
+//! a write to a pipe that nobody reads is an error, never the end of the process.
 
 use std::{
     io,
@@ -6,7 +7,7 @@ use std::{
     sync::atomic::{AtomicI32, AtomicU32, Ordering},
 };
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction};
 
 /// Ctrl-C presses since the handler was installed.
 static PRESSED: AtomicU32 = AtomicU32::new(0);
@@ -78,4 +79,36 @@ fn has_default_action() -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     Ok(now.sa_sigaction == libc::SIG_DFL)
+}
+
+/// While it lives, this thread gets no SIGPIPE: a write through the ring to a pipe or socket raises it in whoever
+/// submits, and knows no MSG_NOSIGNAL.
+pub(crate) struct QuietPipes {
+    _this_thread: std::marker::PhantomData<*const ()>,
+}
+
+impl QuietPipes {
+    /// `None` when the thread does not get it anyway.
+    pub(crate) fn begin() -> Option<QuietPipes> {
+        let only = only_sigpipe();
+        let before = only.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
+        (!before.contains(Signal::SIGPIPE)).then_some(QuietPipes { _this_thread: std::marker::PhantomData })
+    }
+}
+
+impl Drop for QuietPipes {
+    fn drop(&mut self) {
+        let only = only_sigpipe();
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // Those that were raised meanwhile are ours: taken back before they could be delivered.
+        // SAFETY: the set and the time are valid, and nothing is asked about the signal.
+        while unsafe { libc::sigtimedwait(only.as_ref(), std::ptr::null_mut(), &raw const at_once) } >= 0 {}
+        let _ = only.thread_unblock();
+    }
+}
+
+fn only_sigpipe() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGPIPE);
+    set
 }

@@ -12,7 +12,7 @@ mod socket;
 
 pub(crate) use address::Address;
 pub(crate) use buffer_ring::BufferRing;
-pub(crate) use interrupt::{CtrlC, interrupts};
+pub(crate) use interrupt::{CtrlC, QuietPipes, interrupts};
 pub(crate) use message::{GATHER_MAX, Message};
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};

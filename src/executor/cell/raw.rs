@@ -203,6 +203,11 @@ impl TaskRef {
         self.header().state.detach()
     }
 
+    /// Whether its handle is gone.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.header().state.is_detached()
+    }
+
     /// Somebody has looked at how it ended.
     pub(crate) fn saw(&self) {
         self.header().state.saw();

@@ -92,6 +92,10 @@ impl State {
         self.0.get().contains(Flags::DONE)
     }
 
+    pub(super) fn is_detached(&self) -> bool {
+        self.0.get().contains(Flags::DETACHED)
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.get().contains(Flags::CANCELLED)
     }
