@@ -1,1 +1,5 @@
 //! The tests of ringio on the real ring: one binary.
+
+mod contract;
+mod promise;
+mod support;

@@ -5,12 +5,11 @@
 
 use std::{
     fmt,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering, fence},
     },
-    task::Wake,
 };
 
 use crate::sys;
@@ -22,24 +21,37 @@ pub(crate) struct Doorbell {
 }
 
 struct Inner {
-    fd: OwnedFd,
+    number: RawFd,
+    /// `None` once the runtime is gone: wakers that somebody keeps for ever keep no descriptor. Only who ends a sleep and
+    /// who ends the runtime lock it, so that nobody waits for long.
+    fd: Mutex<Option<OwnedFd>>,
     asleep: AtomicBool,
 }
 
 impl Doorbell {
     pub(super) fn new(fd: OwnedFd) -> Doorbell {
-        Doorbell { inner: Arc::new(Inner { fd, asleep: AtomicBool::new(false) }) }
+        let inner = Inner { number: fd.as_raw_fd(), fd: Mutex::new(Some(fd)), asleep: AtomicBool::new(false) };
+        Doorbell { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.inner.fd.as_fd()
+    /// The number of the counter, while the runtime lives.
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.inner.number
+    }
+
+    /// The runtime is gone: from now on ringing does nothing.
+    pub(crate) fn close(&self) {
+        let fd = self.inner.fd.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(fd);
     }
 
     /// Ends the current wait, or the next one. Costs a system call only when the loop sleeps, and then once.
     pub(crate) fn ring(&self) {
         fence(Ordering::SeqCst);
-        if self.inner.asleep.swap(false, Ordering::SeqCst) {
-            sys::ring_doorbell(self.fd());
+        if self.inner.asleep.swap(false, Ordering::SeqCst)
+            && let Some(fd) = &*self.inner.fd.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            sys::ring_doorbell(fd);
         }
     }
 
@@ -53,12 +65,6 @@ impl Doorbell {
     #[inline]
     pub(crate) fn awake(&self) {
         self.inner.asleep.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Wake for Doorbell {
-    fn wake(self: Arc<Self>) {
-        self.ring();
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
     fmt,
     future::Future,
     io,
-    os::fd::BorrowedFd,
     panic::{Location, resume_unwind},
     rc::Rc,
     task::Waker,
@@ -295,8 +294,10 @@ impl<R> Drop for Main<R> {
 
 /// RUN9: not being able to install it is no reason not to run.
 fn install_ctrl_c(runtime: &Runtime, wanted: bool) -> Option<CtrlC> {
-    let fd: BorrowedFd<'_> = runtime.port.doorbell().fd();
-    if wanted { CtrlC::install(fd).ok().flatten() } else { None }
+    if !wanted {
+        return None;
+    }
+    CtrlC::install(runtime.port.doorbell().raw_fd()).ok().flatten()
 }
 
 /// RUN7, RUN8: cancels in rounds until no task is left or the time is up.

@@ -366,6 +366,7 @@ impl Port {
         drop(self.chores.borrow_mut().clear());
         let refused: Vec<_> = self.table.borrow().in_kernel().map(|(_, name)| name).collect();
         self.closed.set(true);
+        self.doorbell.close();
         let driver = self.driver.borrow_mut().take();
         if refused.is_empty() {
             if let Some(mut driver) = driver {

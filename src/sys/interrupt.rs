@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    os::fd::RawFd,
     sync::atomic::{AtomicI32, AtomicU32, Ordering},
 };
 
@@ -27,12 +27,12 @@ pub(crate) struct CtrlC {
 
 impl CtrlC {
     /// `None` where it is not ours to handle: another thread than the first, or somebody already handles it.
-    pub(crate) fn install(doorbell: BorrowedFd<'_>) -> io::Result<Option<CtrlC>> {
+    pub(crate) fn install(doorbell: RawFd) -> io::Result<Option<CtrlC>> {
         if nix::unistd::gettid() != nix::unistd::getpid() || !has_default_action()? {
             return Ok(None);
         }
         PRESSED.store(0, Ordering::Release);
-        DOORBELL.store(doorbell.as_raw_fd(), Ordering::Release);
+        DOORBELL.store(doorbell, Ordering::Release);
         set_action(SigHandler::Handler(on_interrupt))?;
         Ok(Some(CtrlC { _only_here: () }))
     }

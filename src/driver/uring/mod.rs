@@ -8,7 +8,7 @@
 mod encode;
 mod route;
 
-use std::{collections::VecDeque, io, os::fd::AsRawFd, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
 use io_uring::squeue;
 
@@ -164,7 +164,7 @@ impl Uring {
     }
 
     fn arm_doorbell(&mut self) {
-        let entry = encode::doorbell(self.doorbell.fd().as_raw_fd()).user_data(DOORBELL);
+        let entry = encode::doorbell(self.doorbell.raw_fd()).user_data(DOORBELL);
         // SAFETY: the entry points to nothing, and the descriptor lives as long as the ring.
         unsafe { self.push_entry(entry) };
         self.doorbell_armed = true;

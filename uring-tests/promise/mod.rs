@@ -1,0 +1,12 @@
+//! What ringio promises whatever happens to the future, the peer, the runtime or the process: a file per way of breaking.
+
+mod accepting;
+mod hardship;
+mod numbers;
+mod pool;
+mod queues;
+mod reading;
+mod scopes;
+mod sending;
+mod stages;
+mod teardown;
