@@ -211,12 +211,6 @@ pub(crate) fn real_time(priority: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the calling thread above ordinary background work, where that is allowed.
-pub(crate) fn prefer() {
-    // SAFETY: setpriority takes no pointers. 0 is the calling thread; a refusal leaves all as it was.
-    let _refused = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -19) };
-}
-
 /// As many descriptors as we may have, and how many that is: 5,000 connections to each of a dozen servers are 60,000.
 pub(crate) fn raise_descriptor_limit() -> io::Result<usize> {
     const WANTED: libc::rlim_t = 200_000;

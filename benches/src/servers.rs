@@ -31,9 +31,7 @@ const fn server(name: &'static str, kind: Kind, serve: fn(Role) -> io::Result<()
 }
 
 pub(crate) static SERVERS: &[Server] = &[
-    #[cfg(feature = "ringio")]
     server("ringio-stream", Kind::Ringio, peers::ringio_stream::serve),
-    #[cfg(feature = "ringio")]
     server("ringio-owned", Kind::Ringio, peers::ringio_owned::serve),
     server("raw-epoll", Kind::Raw, |role| raw::epoll(listen()?, role)),
     server("raw-oneshot", Kind::Raw, |role| raw::oneshot(listen()?, role)),

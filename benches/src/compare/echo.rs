@@ -3,42 +3,45 @@
 //! Guards: within 5 % of the floor and behind no peer, in every cell; user-mode CPU at most half of tokio's
 //! (`performance.md`, budgets).
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{io, time::Duration};
 
 use io_uring::IoUring;
 use serde::Serialize;
 
-use super::{Bench, Mark, Options, SLICE, SLICES_MIN, rotated, user_part};
+use super::{Bench, Mark, Options, SLICE, SLICES_MIN, rotated, summary, user_part};
 use crate::{
     cells::Cell,
     child::{Child, Usage},
     load::{self, Load, Plan, Slice},
     placement::Placement,
-    report::{Spread, Table, mean, median, number},
+    report::median,
     serve::Role,
-    servers::{self, Kind, Server},
+    servers::Server,
 };
 
 /// One line of `--json`: what one run says of one placement. The CPU is the median of its slices, so that a neighbour's
 /// burst does not count; the user-mode part of it is sampled by the kernel and rough in a single run.
 #[derive(Clone, Debug, Serialize)]
-struct Row {
-    server: &'static str,
+pub(super) struct Row {
+    pub(super) server: &'static str,
     connections: usize,
     size: usize,
     pipeline: usize,
-    round: u32,
+    pub(super) round: u32,
     placement: Placement,
-    rps: f64,
-    cpu_us: f64,
-    user_us: f64,
-    p50_us: f64,
-    p99_us: f64,
+    pub(super) rps: f64,
+    pub(super) cpu_us: f64,
+    pub(super) user_us: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
     /// How busy the server's and the generator's CPU were, of 1.
-    server_busy: f64,
-    load_busy: f64,
-    crossing_ns: f64,
-    slices: usize,
+    pub(super) server_busy: f64,
+    pub(super) load_busy: f64,
+    pub(super) crossing_ns: f64,
+    pub(super) slices: usize,
+    /// The CPU of each slice, and when in the round it was: what is compared directly was measured side by side.
+    #[serde(skip)]
+    pub(super) cpu_us_at: Vec<(usize, f64)>,
 }
 
 pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
@@ -55,7 +58,7 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
         cells.len(),
         servers.len(),
     );
-    let mut summary = Vec::new();
+    let mut ratios = Vec::new();
     for cell in cells {
         let mut rows = Vec::new();
         for round in 0..rounds {
@@ -64,11 +67,11 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
         for placement in Placement::ALL {
             let rows: Vec<&Row> = rows.iter().filter(|row| row.placement == placement).collect();
             if !rows.is_empty() {
-                summary.push(print_cell(cell, placement, &rows));
+                ratios.push(summary::print_cell(cell, placement, &rows));
             }
         }
     }
-    print_summary(&summary);
+    summary::print(&ratios);
     Ok(())
 }
 
@@ -145,8 +148,9 @@ impl Run {
         let user = user_part(first, last);
         let mut rows = Vec::new();
         for placement in Placement::ALL {
-            let there = |slice: &&Slice<Mark>| Mark::placement(&slice.before, &slice.after) == Some(placement);
-            let slices: Vec<_> = self.slices.iter().filter(there).filter(|slice| slice.requests > 0).collect();
+            let there = |slice: &Slice<Mark>| Mark::placement(&slice.before, &slice.after) == Some(placement);
+            let usable = |slice: &(usize, &Slice<Mark>)| there(slice.1) && slice.1.requests > 0;
+            let slices: Vec<_> = self.slices.iter().enumerate().filter(usable).collect();
             if slices.len() >= SLICES_MIN {
                 rows.push(row(self.server, cell, round, placement, user, &slices)?);
             }
@@ -161,18 +165,19 @@ fn row(
     round: u32,
     placement: Placement,
     user: f64,
-    slices: &[&Slice<Mark>],
+    slices: &[(usize, &Slice<Mark>)],
 ) -> io::Result<Row> {
     let mut latency_ns = load::latency()?;
-    for slice in slices {
+    for (_, slice) in slices {
         latency_ns.add(&slice.latency_ns).map_err(io::Error::other)?;
     }
     let latency_us = |quantile| latency_ns.value_at_quantile(quantile) as f64 / 1e3;
     let of = |figure: &dyn Fn(&Slice<Mark>) -> f64| {
-        median(&mut slices.iter().map(|slice| figure(slice)).collect::<Vec<_>>())
+        median(&mut slices.iter().map(|(_, slice)| figure(slice)).collect::<Vec<_>>())
     };
     let server_cpu = |slice: &Slice<Mark>| Mark::used(&slice.before, &slice.after).as_secs_f64();
-    let cpu_us = of(&|slice| server_cpu(slice) * 1e6 / slice.requests as f64);
+    let each_us = |slice: &Slice<Mark>| server_cpu(slice) * 1e6 / slice.requests as f64;
+    let cpu_us = of(&each_us);
     Ok(Row {
         server: server.name,
         connections: cell.connections,
@@ -189,109 +194,6 @@ fn row(
         load_busy: of(&|slice| slice.load_cpu.as_secs_f64() / slice.elapsed.as_secs_f64()),
         crossing_ns: of(&|slice| (slice.before.crossing.ns + slice.after.crossing.ns) / 2.0),
         slices: slices.len(),
+        cpu_us_at: slices.iter().map(|(at, slice)| (*at, each_us(slice))).collect(),
     })
-}
-
-/// What the summary says of one cell in one placement.
-struct Ratios {
-    cell: Cell,
-    placement: Placement,
-    /// Of each ringio server: its name, CPU / floor, CPU / best peer, user CPU / tokio's.
-    ringio: Vec<(&'static str, Option<f64>, Option<f64>, Option<f64>)>,
-    floor: Option<(&'static str, f64)>,
-    best_peer: Option<(&'static str, f64)>,
-}
-
-fn print_cell(cell: Cell, placement: Placement, rows: &[&Row]) -> Ratios {
-    let mut by_server: BTreeMap<&'static str, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        by_server.entry(row.server).or_default().push(row);
-    }
-    let median = |rows: &[&Row], figure: fn(&Row) -> f64| {
-        Spread::of(rows.iter().map(|row| figure(row))).map_or(f64::NAN, |spread| spread.median)
-    };
-    let mut lines: Vec<_> = by_server
-        .into_iter()
-        .filter_map(|(name, rows)| Some((name, Spread::of(rows.iter().map(|row| row.cpu_us))?, rows)))
-        .collect();
-    lines.sort_by(|a, b| a.1.median.total_cmp(&b.1.median));
-
-    let crossing = mean(rows.iter().map(|row| row.crossing_ns));
-    println!("\n{cell}, {placement} ({crossing:.0} ns)");
-    let header =
-        ["server", "CPU us/msg [min-max]", "user us", "msg/s", "p50 us", "p99 us", "busy", "load busy", "slices"];
-    let mut table = Table::new(&header);
-    for (name, cpu, rows) in &lines {
-        table.row(vec![
-            name.to_string(),
-            cpu.show(),
-            number(mean(rows.iter().map(|row| row.user_us))),
-            format!("{:.0}", median(rows, |row| row.rps)),
-            number(median(rows, |row| row.p50_us)),
-            number(median(rows, |row| row.p99_us)),
-            format!("{:.0} %", median(rows, |row| row.server_busy) * 100.0),
-            format!("{:.0} %", median(rows, |row| row.load_busy) * 100.0),
-            rows.iter().map(|row| row.slices).sum::<usize>().to_string(),
-        ]);
-    }
-    table.print();
-
-    // `lines` are sorted: the first of a kind is its best.
-    let kind = |name| servers::find(name).map_or(Kind::Extra, |server| server.kind);
-    let best = |wanted| lines.iter().find(|line| kind(line.0) == wanted).map(|line| (line.0, line.1.median));
-    let tokio_user = lines.iter().find(|line| line.0 == "tokio").map(|line| mean(line.2.iter().map(|r| r.user_us)));
-    let (floor, best_peer) = (best(Kind::Raw), best(Kind::Peer));
-    let ringio = lines
-        .iter()
-        .filter(|line| kind(line.0) == Kind::Ringio)
-        .map(|(name, cpu, rows)| {
-            let user = mean(rows.iter().map(|row| row.user_us));
-            (
-                *name,
-                floor.map(|(_, floor)| cpu.median / floor),
-                best_peer.map(|(_, peer)| cpu.median / peer),
-                tokio_user.map(|tokio| user / tokio),
-            )
-        })
-        .collect();
-    let ratios = Ratios { cell, placement, ringio, floor, best_peer };
-    for (name, floor, peer, user) in &ratios.ringio {
-        println!("  {name} / floor ({}): {}", best_name(ratios.floor), ratio(*floor));
-        println!("  {name} / best peer ({}): {}", best_name(ratios.best_peer), ratio(*peer));
-        println!("  {name} user CPU / tokio: {}", ratio(*user));
-    }
-    ratios
-}
-
-fn print_summary(summary: &[Ratios]) {
-    println!("\nsummary: CPU per message against the floor and the best peer, user CPU against tokio's");
-    let mut table =
-        Table::new(&["cell", "floor us", "of", "best peer us", "of", "", "/ floor", "/ peer", "user / tokio"]);
-    for ratios in summary {
-        let figure = |best: Option<(_, f64)>| best.map_or_else(|| "-".to_owned(), |(_, us)| number(us));
-        let cell = vec![
-            format!("{} {}", ratios.cell, ratios.placement),
-            figure(ratios.floor),
-            best_name(ratios.floor),
-            figure(ratios.best_peer),
-            best_name(ratios.best_peer),
-        ];
-        if ratios.ringio.is_empty() {
-            table.row(cell.clone());
-        }
-        for (name, floor, peer, user) in &ratios.ringio {
-            let mut row = cell.clone();
-            row.extend([name.to_string(), ratio(*floor), ratio(*peer), ratio(*user)]);
-            table.row(row);
-        }
-    }
-    table.print();
-}
-
-fn best_name(best: Option<(&'static str, f64)>) -> String {
-    best.map_or_else(|| "none ran".to_owned(), |(name, _)| name.to_owned())
-}
-
-fn ratio(ratio: Option<f64>) -> String {
-    ratio.filter(|ratio| ratio.is_finite()).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"))
 }

@@ -5,6 +5,8 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -15,6 +17,9 @@ use crate::{
     placement::Placement,
     report::{Spread, Table, number},
 };
+
+/// All rows of one runtime take a few seconds.
+const RUN_MAX: Duration = Duration::from_secs(60);
 
 /// One line of `--json`.
 #[derive(Serialize)]
@@ -68,19 +73,33 @@ fn bench_one(bench: &Bench, runtime: &'static str, rows: &[String]) -> io::Resul
     if !rows.is_empty() {
         command.args(["--rows", &rows.join(",")]);
     }
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let deadline = Instant::now() + RUN_MAX;
+    // What it prints fits into the pipe, so it need not be read meanwhile.
+    while process.try_wait()?.is_none() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let hung = process.try_wait()?.is_none();
+    if hung {
+        process.kill()?;
+    }
+    let output = process.wait_with_output()?;
+    if hung {
+        println!("  FAILED {runtime}: hangs; it was ended after {} s", RUN_MAX.as_secs());
+    } else if !output.status.success() {
         return Err(io::Error::other(format!("ended with {}", output.status)));
     }
     output.stdout.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
+type ByRuntime = BTreeMap<&'static str, Vec<f64>>;
+
 fn print(placement: Placement, runs: &[Run]) {
-    // Row -> runtime -> values, in the order in which they were first seen.
-    let mut rows: Vec<(&str, &str, BTreeMap<&'static str, Vec<f64>>)> = Vec::new();
+    // In the order in which they were first seen.
+    let mut rows: Vec<(&str, &str, ByRuntime)> = Vec::new();
     for Run { runtime, figure, .. } in runs.iter().filter(|run| run.figure.placement == placement) {
         let index = rows.iter().position(|row| row.0 == figure.row).unwrap_or_else(|| {
-            rows.push((&figure.row, &figure.unit, BTreeMap::new()));
+            rows.push((&figure.row, &figure.unit, ByRuntime::new()));
             rows.len() - 1
         });
         rows[index].2.entry(runtime).or_default().push(figure.value);

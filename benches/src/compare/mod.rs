@@ -4,6 +4,7 @@ pub(crate) mod echo;
 pub(crate) mod idle;
 pub(crate) mod micro;
 pub(crate) mod stream;
+mod summary;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
     child::{Child, Usage},
     placement::{self, Cpus, Crossing, Placement, Prober, steady},
     report::Json,
-    serve::Fifo,
+    serve::{Fifo, isolate},
     servers::{self, Server},
 };
 
@@ -65,7 +66,7 @@ pub(crate) struct Options {
     /// Connections of `compare idle`.
     #[arg(long, default_value_t = 5000)]
     connections: usize,
-    /// Real-time priority for the servers, where permitted.
+    /// Real-time priority for the server and the load, where permitted. (Others keep 5 % of both CPUs meanwhile.)
     #[arg(long, default_value = "auto")]
     fifo: Fifo,
 }
@@ -96,8 +97,8 @@ impl Bench {
         let cpus = Cpus::choose(options.cpu, options.load_cpu)?;
         // The partner first: what is pinned and preferred below is this thread.
         let prober = Prober::on(cpus.server);
-        placement::prefer();
-        placement::pin(cpus.load)?;
+        // The load too: it sleeps for a moment after each batch, and would wait for a whole slice of whoever ran meanwhile.
+        isolate(Some(cpus.load), options.fifo)?;
         let crossing = prober.measure();
         println!(
             "server on CPU {}, load on CPU {}; a cache line crosses in {:.0} ns ({})",

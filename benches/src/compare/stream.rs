@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Bench, Mark, Options, SLICE, SLICES_MIN, rotated, user_part};
 use crate::{
-    child::Child,
+    child::{Child, Usage},
     placement::Placement,
     report::{Spread, Table, mean, median, number},
     serve::Role,
@@ -21,6 +21,7 @@ use crate::{
 
 const CHUNK_LEN: usize = 256 * 1024;
 const WARM_BYTES: u64 = 64 << 20;
+const WARMUP: Duration = Duration::from_millis(10);
 
 /// One line of `--json`.
 #[derive(Clone, Serialize)]
@@ -44,12 +45,7 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
         println!("\nstream, {direction}: one connection, {rounds} rounds of {slices} slices of 0.1 s");
         let mut rows = Vec::new();
         for round in 0..rounds {
-            for server in rotated(&servers, round) {
-                match bench_one(bench, server, role, direction, slices, round) {
-                    Ok(run) => rows.extend(run),
-                    Err(error) => println!("  FAILED {}: {error}", server.name),
-                }
-            }
+            rows.extend(bench_round(bench, &rotated(&servers, round), role, direction, slices, round)?);
         }
         for placement in Placement::ALL {
             let rows: Vec<&Row> = rows.iter().filter(|row| row.placement == placement).collect();
@@ -61,63 +57,106 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-fn bench_one(
+/// All servers are up; each has a slice in turn.
+fn bench_round(
     bench: &mut Bench,
-    server: &'static Server,
+    servers: &[&'static Server],
     role: Role,
     direction: &'static str,
     slices: u32,
     round: u32,
 ) -> io::Result<Vec<Row>> {
-    let mut child = Child::serve(server, role, bench.cpus.server, bench.fifo)?;
-    let mut stream = TcpStream::connect(child.address)?;
-    let mut chunk = vec![0; CHUNK_LEN];
-    let mut step = || match role {
-        Role::Source => receive(&mut stream, &mut chunk),
-        Role::Sink | Role::Echo => stream.write_all(&chunk).map(|()| chunk.len() as u64),
-    };
-    let mut warm = 0;
-    while warm < WARM_BYTES {
-        warm += step()?;
+    let start = |&server: &&'static Server| Run::start(bench, server, role);
+    let mut runs = servers.iter().map(start).collect::<io::Result<Vec<_>>>()?;
+    for index in 0..slices as usize {
+        runs.retain_mut(|run| {
+            if let Err(error) = run.slice(bench) {
+                println!("  FAILED {}: {error}", run.server.name);
+            }
+            run.moved.len() > index
+        });
     }
-    let start = child.usage()?;
-    let mut moved = Vec::new();
-    let mut before = bench.mark(&child)?;
-    for _ in 0..slices {
-        let (start, mut bytes) = (Instant::now(), 0);
-        while start.elapsed() < SLICE {
-            bytes += step()?;
-        }
-        let elapsed = start.elapsed();
-        let after = bench.mark(&child)?;
-        moved.push(Moved { before, after, bytes, elapsed });
-        before = after;
-    }
-    let user = user_part(start, child.usage()?);
     let mut rows = Vec::new();
-    for placement in Placement::ALL {
-        let moved: Vec<&Moved> =
-            moved.iter().filter(|slice| Mark::placement(&slice.before, &slice.after) == Some(placement)).collect();
-        if moved.len() < SLICES_MIN {
-            continue;
+    for run in &mut runs {
+        for row in run.rows(direction, round)? {
+            bench.json.write(&row)?;
+            rows.push(row);
         }
-        let of = |figure: &dyn Fn(&Moved) -> f64| median(&mut moved.iter().map(|m| figure(m)).collect::<Vec<_>>());
-        let cpu_s_per_gb = of(&|m| Mark::used(&m.before, &m.after).as_secs_f64() / m.gb());
-        let row = Row {
-            server: server.name,
-            direction,
-            round,
-            placement,
-            gb_per_s: of(&|m| m.gb() / m.elapsed.as_secs_f64()),
-            cpu_s_per_gb,
-            user_s_per_gb: cpu_s_per_gb * user,
-            crossing_ns: of(&|m| m.before.crossing.ns),
-            slices: moved.len(),
-        };
-        bench.json.write(&row)?;
-        rows.push(row);
     }
     Ok(rows)
+}
+
+/// One server's round.
+struct Run {
+    server: &'static Server,
+    child: Child,
+    role: Role,
+    stream: TcpStream,
+    chunk: Vec<u8>,
+    before: Usage,
+    moved: Vec<Moved>,
+}
+
+impl Run {
+    fn start(bench: &Bench, server: &'static Server, role: Role) -> io::Result<Run> {
+        let mut child = Child::serve(server, role, bench.cpus.server, bench.fifo)?;
+        let stream = TcpStream::connect(child.address)?;
+        let before = child.usage()?;
+        let mut run = Run { server, child, role, stream, chunk: vec![0; CHUNK_LEN], before, moved: Vec::new() };
+        run.go(|bytes, _| bytes >= WARM_BYTES)?;
+        run.before = run.child.usage()?;
+        Ok(run)
+    }
+
+    fn slice(&mut self, bench: &Bench) -> io::Result<()> {
+        self.go(|_, elapsed| elapsed >= WARMUP)?;
+        let before = bench.mark(&self.child)?;
+        let (bytes, elapsed) = self.go(|_, elapsed| elapsed >= SLICE)?;
+        let after = bench.mark(&self.child)?;
+        self.moved.push(Moved { before, after, bytes, elapsed });
+        Ok(())
+    }
+
+    fn go(&mut self, done: impl Fn(u64, Duration) -> bool) -> io::Result<(u64, Duration)> {
+        let (start, mut bytes) = (Instant::now(), 0);
+        while !done(bytes, start.elapsed()) {
+            bytes += match self.role {
+                Role::Source => receive(&mut self.stream, &mut self.chunk)?,
+                Role::Sink | Role::Echo => {
+                    self.stream.write_all(&self.chunk)?;
+                    self.chunk.len() as u64
+                }
+            };
+        }
+        Ok((bytes, start.elapsed()))
+    }
+
+    /// A row for each placement in which it was long enough.
+    fn rows(&mut self, direction: &'static str, round: u32) -> io::Result<Vec<Row>> {
+        let user = user_part(self.before, self.child.usage()?);
+        let mut rows = Vec::new();
+        for placement in Placement::ALL {
+            let there = |slice: &&Moved| Mark::placement(&slice.before, &slice.after) == Some(placement);
+            let moved: Vec<&Moved> = self.moved.iter().filter(there).collect();
+            if moved.len() < SLICES_MIN {
+                continue;
+            }
+            let of = |figure: &dyn Fn(&Moved) -> f64| median(&mut moved.iter().map(|m| figure(m)).collect::<Vec<_>>());
+            let cpu_s_per_gb = of(&|m| Mark::used(&m.before, &m.after).as_secs_f64() / m.gb());
+            rows.push(Row {
+                server: self.server.name,
+                direction,
+                round,
+                placement,
+                gb_per_s: of(&|m| m.gb() / m.elapsed.as_secs_f64()),
+                cpu_s_per_gb,
+                user_s_per_gb: cpu_s_per_gb * user,
+                crossing_ns: of(&|m| m.before.crossing.ns),
+                slices: moved.len(),
+            });
+        }
+        Ok(rows)
+    }
 }
 
 /// One slice. (What is in the sockets' buffers at its ends is small beside it, and about the same.)

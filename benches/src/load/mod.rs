@@ -327,7 +327,7 @@ impl<'ring> Load<'ring> {
         while self.in_flight > 0 && Instant::now() < deadline {
             self.queue.turn()?;
             self.completions.sync();
-            while let Some(completion) = self.completions.next() {
+            for completion in self.completions.by_ref() {
                 if let Some(id) = cqueue::buffer_select(completion.flags()) {
                     self.buffers.give(id);
                 }

@@ -32,7 +32,6 @@ fn round(ring: &mut IoUring, depth: u32) -> u32 {
     completions.by_ref().map(|completion| u32::from(completion.result() == 0)).sum()
 }
 
-#[cfg(feature = "ringio")]
 pub(super) fn seam(depth: u32) -> f64 {
     let mut seam = ringio::internals::SeamNop::new().expect("a ring");
     median_ns(REPEATS, u64::from(ROUNDS * depth), || {

@@ -1,5 +1,6 @@
-//! The runtimes as the workloads see them. Guards: each is given what its documentation offers for local tasks. A yield
-//! is the usual one, wake yourself and be pending once (tokio's own would visit the reactor each time); ringio pays for
+//! The runtimes as the workloads see them. Guards: each is given what its documentation offers for local tasks, and its
+//! main future is a task or the root, whichever is cheaper there (tokio, smol: a task, by a factor of ten). A yield is
+//! the usual one, wake yourself and be pending once (tokio's own would visit the reactor each time); ringio pays for
 //! its own, which is a cancel point.
 
 use std::{
@@ -18,7 +19,6 @@ use crate::peers;
 type Rows = fn() -> Vec<Row>;
 
 pub(super) static ALL: &[(&str, Rows)] = &[
-    #[cfg(feature = "ringio")]
     ("ringio", || {
         let mut all = rows::<Ringio>();
         all.push(Row { name: "nop-1", unit: "ns", run: || nop::seam(1) });
@@ -67,7 +67,7 @@ impl Runtime for Tokio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, future)
+        local.block_on(&runtime, async { tokio::task::spawn_local(future).await.expect("no panic") })
     }
 
     fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
@@ -99,7 +99,7 @@ impl TokioUring {
 
 impl Runtime for TokioUring {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
-        tokio_uring::start(future)
+        tokio_uring::start(async { tokio_uring::spawn(future).await.expect("no panic") })
     }
 
     fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
@@ -188,7 +188,7 @@ thread_local! {
 impl Runtime for Smol {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
         let executor = EXECUTOR.with(Rc::clone);
-        smol::block_on(executor.run(future))
+        smol::block_on(executor.run(executor.spawn(future)))
     }
 
     fn spawn<F: Future<Output = u64> + 'static>(future: F) -> impl Future<Output = u64> + 'static {
@@ -199,17 +199,13 @@ impl Runtime for Smol {
         Yield::default()
     }
 
-    fn sleep(duration: Duration) -> impl Future<Output = ()> {
-        async move {
-            smol::Timer::after(duration).await;
-        }
+    async fn sleep(duration: Duration) {
+        smol::Timer::after(duration).await;
     }
 }
 
-#[cfg(feature = "ringio")]
 struct Ringio;
 
-#[cfg(feature = "ringio")]
 impl Runtime for Ringio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
         ringio::run(future)
@@ -220,20 +216,18 @@ impl Runtime for Ringio {
         async { task.await.expect("not cancelled") }
     }
 
-    fn yield_now() -> impl Future<Output = ()> {
-        async { ringio::yield_now().await.expect("not cancelled") }
+    async fn yield_now() {
+        ringio::yield_now().await.expect("not cancelled");
     }
 
-    fn sleep(duration: Duration) -> impl Future<Output = ()> {
-        async move { ringio::sleep(duration).await.expect("not cancelled") }
+    async fn sleep(duration: Duration) {
+        ringio::sleep(duration).await.expect("not cancelled");
     }
 }
 
 /// A task body of ringio returns a Result. (An async block around the future would hold it twice.)
-#[cfg(feature = "ringio")]
 struct Fine<F>(F);
 
-#[cfg(feature = "ringio")]
 impl<F: Future> Future for Fine<F> {
     type Output = Result<F::Output, ringio::CancelledError>;
 

@@ -37,8 +37,9 @@ pub(super) fn rows<R: Runtime>() -> Vec<Row> {
         ns("timer-arm-cancel", || R::block_on(timer_arm_cancel::<R>())),
         ns("timers-10k-cpu", || R::block_on(timers::<R>())),
         ns("wake-thread", || R::block_on(wake_thread())),
-        Row { name: "task-bytes", unit: "B", run: || R::block_on(task_memory::<R>(|a| a.bytes)) },
-        Row { name: "task-allocations", unit: "", run: || R::block_on(task_memory::<R>(|a| a.calls)) },
+        Row { name: "task-bytes", unit: "B", run: || R::block_on(task_memory::<R>(0, |a| a.growth as f64)) },
+        Row { name: "task-allocations", unit: "", run: || R::block_on(task_memory::<R>(0, |a| a.calls as f64)) },
+        Row { name: "respawn-allocations", unit: "", run: || R::block_on(task_memory::<R>(2, |a| a.calls as f64)) },
     ]
 }
 
@@ -219,17 +220,20 @@ async fn wake_thread() -> f64 {
     clock.median_ns()
 }
 
-/// Per empty task, queues grown before.
-async fn task_memory<R: Runtime>(figure: fn(allocations::Allocated) -> u64) -> f64 {
-    let mut tasks = Vec::with_capacity(BATCH as usize);
-    let mut per_task = 0.0;
-    for _ in 0..3 {
-        let spawn_all = || tasks.extend((0..BATCH).map(|_| R::spawn(async { 0 })));
+/// Per empty task, all of them alive at once: the heap's growth (a part of it is the run queue's), or allocations. In a
+/// new runtime, or after so many rounds, when it may have kept the memory of tasks that ended.
+async fn task_memory<R: Runtime>(rounds_before: u32, figure: fn(allocations::Allocated) -> f64) -> f64 {
+    const TASKS: usize = 4096;
+    let mut tasks = Vec::with_capacity(TASKS);
+    for round in 0.. {
+        let spawn_all = || tasks.extend((0..TASKS).map(|_| R::spawn(async { 0 })));
         let ((), allocated) = allocations::during(spawn_all);
-        per_task = figure(allocated) as f64 / BATCH as f64;
         for task in tasks.drain(..) {
             task.await;
         }
+        if round == rounds_before {
+            return figure(allocated) / TASKS as f64;
+        }
     }
-    per_task
+    f64::NAN
 }

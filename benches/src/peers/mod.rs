@@ -6,9 +6,7 @@ pub(crate) mod compio;
 pub(crate) mod corrupt;
 pub(crate) mod glommio;
 pub(crate) mod monoio;
-#[cfg(feature = "ringio")]
 pub(crate) mod ringio_owned;
-#[cfg(feature = "ringio")]
 pub(crate) mod ringio_stream;
 pub(crate) mod smol;
 pub(crate) mod tokio;

@@ -8,7 +8,7 @@ use crate::serve::{BULK_LEN, Role, announce};
 
 pub(crate) fn serve(role: Role) -> io::Result<()> {
     ringio::run(async move {
-        let handler = async move |reader, writer| connection(reader, writer, role).await;
+        let handler = move |reader, writer| connection(reader, writer, role);
         let server = ringio::start_server(handler, "127.0.0.1:0").backlog(4096).await?;
         announce(server.sockets()[0]);
         server.serve_forever().await

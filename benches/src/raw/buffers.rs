@@ -47,7 +47,9 @@ impl BufferRing {
         let index = usize::from(self.tail & (self.count - 1));
         // SAFETY: index < count, so the entry lies within the mapping; the kernel reads it only once it is published.
         // The entry's last field is the tail in entry 0 and is not touched.
-        let entry = unsafe { &mut *self.entries.start.cast::<BufRingEntry>().as_ptr().add(index) };
+        let mut entry = unsafe { self.entries.start.cast::<BufRingEntry>().add(index) };
+        // SAFETY: as above, and the kernel only reads.
+        let entry = unsafe { entry.as_mut() };
         entry.set_addr(self.address(id) as u64);
         entry.set_len(self.buffer_len);
         entry.set_bid(id);

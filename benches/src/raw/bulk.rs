@@ -33,7 +33,7 @@ pub(crate) fn serve(listener: TcpListener, role: Role) -> io::Result<()> {
     loop {
         queue.turn()?;
         completions.sync();
-        while let Some(completion) = completions.next() {
+        for completion in completions.by_ref() {
             let fd = match completion.user_data() {
                 ACCEPT => completion.result(),
                 fd if completion.result() > 0 => fd as RawFd,

@@ -124,7 +124,7 @@ impl Connection {
             let unsent = std::mem::take(&mut self.unsent);
             match self.write_all(&unsent) {
                 Served::Waits if self.unsent.is_empty() => {}
-                served => return served,
+                served @ (Served::Waits | Served::Again | Served::Ended) => return served,
             }
         }
         for _ in 0..READS_MAX {
@@ -135,7 +135,7 @@ impl Connection {
             match self.write_all(&buffer[..len]) {
                 // A short read has emptied the socket: the next byte is a new edge.
                 Served::Waits if self.unsent.is_empty() && (len == buffer.len() || self.hung_up) => {}
-                served => return served,
+                served @ (Served::Waits | Served::Again | Served::Ended) => return served,
             }
         }
         Served::Again

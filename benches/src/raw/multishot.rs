@@ -47,7 +47,7 @@ pub(crate) fn serve(listener: TcpListener, role: Role, pool: Pool) -> io::Result
     loop {
         server.queue.turn()?;
         completions.sync();
-        while let Some(completion) = completions.next() {
+        for completion in completions.by_ref() {
             let index = completion.user_data() as u32;
             match completion.user_data() & (7 << 32) {
                 RECEIVE => server.received(index, &completion),
@@ -72,8 +72,11 @@ struct Server<'ring> {
     /// Connections whose receive ended for want of buffers, longest first.
     starved: VecDeque<u32>,
     /// Gathers not in use.
-    gathers: Vec<Box<Gather>>,
+    gathers: Gathers,
 }
+
+/// In boxes: the kernel reads them where they are.
+type Gathers = Vec<Box<Gather>>;
 
 /// One cache line.
 #[repr(align(64))]
@@ -246,7 +249,7 @@ impl Connection {
     }
 
     /// Moves what waits into `sending`.
-    fn start(&mut self, gathers: &mut Vec<Box<Gather>>) {
+    fn start(&mut self, gathers: &mut Gathers) {
         if self.more.is_empty() {
             self.sending = Sending::One(self.next);
             self.next = Piece::NONE;
@@ -280,7 +283,7 @@ impl Connection {
     }
 
     /// `sent` bytes left. Whole pieces go back to the kernel; a short send leaves the rest in `sending`.
-    fn advance(&mut self, sent: u32, pieces: &mut Pieces, gathers: &mut Vec<Box<Gather>>) {
+    fn advance(&mut self, sent: u32, pieces: &mut Pieces, gathers: &mut Gathers) {
         match &mut self.sending {
             Sending::Nothing => {}
             Sending::One(piece) if sent < piece.len => piece.skip(sent),

@@ -26,7 +26,7 @@ pub(crate) fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         queue.turn()?;
         completions.sync();
-        while let Some(completion) = completions.next() {
+        for completion in completions.by_ref() {
             if completion.user_data() == ACCEPT {
                 if completion.result() >= 0 {
                     let index = connections.insert(completion.result());
