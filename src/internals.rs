@@ -56,7 +56,7 @@ impl SeamNop {
     pub fn new() -> io::Result<SeamNop> {
         let config = Config {
             size: RingSize { submission: 256, completion: 4096 },
-            pool: PoolLayout { count_max: 1, count_first: 1, size: 64 },
+            pool: Some(PoolLayout { count_max: 1, count_first: 1, size: 64 }),
             profile_max: None,
         };
         Ok(SeamNop { driver: select(&config)? })

@@ -12,7 +12,7 @@ mod uring;
 
 use std::{io, time::Duration};
 
-use crate::buf::Pool;
+use crate::buf::{Pool, PoolLayout};
 
 pub(crate) use completion::{Answer, Completion, GENERATION_MAX, INDEX_MAX, Token};
 pub(crate) use doorbell::Doorbell;
@@ -96,6 +96,13 @@ impl Driver {
         match self {
             // SAFETY: passed on to our caller.
             Driver::Uring(ring) => unsafe { ring.provide(pool) },
+        }
+    }
+
+    /// The pool this driver expects in [`Driver::provide`].
+    pub(crate) fn pool_layout(&self) -> PoolLayout {
+        match self {
+            Driver::Uring(ring) => ring.pool_layout(),
         }
     }
 

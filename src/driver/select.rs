@@ -13,7 +13,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Config {
     pub(crate) size: RingSize,
-    pub(crate) pool: PoolLayout,
+    /// Chosen by the profile unless set.
+    pub(crate) pool: Option<PoolLayout>,
     /// No more than this profile, whatever the kernel can.
     pub(crate) profile_max: Option<Profile>,
 }
@@ -58,6 +59,16 @@ impl Profile {
     /// Accept and receive go on by themselves.
     pub(crate) fn has_multishot(self) -> bool {
         self >= Profile::Multi
+    }
+
+    /// Large buffers where they are shared, else one for each message. Few at first, so that they stay in the cache; 16 MiB
+    /// at most.
+    pub(crate) fn pool_layout(self) -> PoolLayout {
+        if self.has_incremental() {
+            PoolLayout { count_max: 256, count_first: 16, size: 64 * 1024 }
+        } else {
+            PoolLayout { count_max: 1024, count_first: 64, size: 16 * 1024 }
+        }
     }
 
     /// Buffers are filled piece by piece.

@@ -99,11 +99,7 @@ impl Runner {
     /// A runtime with settings of your own.
     pub fn builder() -> RunnerBuilder {
         RunnerBuilder {
-            config: Config {
-                size: RingSize { submission: 256, completion: 4096 },
-                pool: PoolLayout { count_max: 1024, count_first: 32, size: 16 * 1024 },
-                profile_max: None,
-            },
+            config: Config { size: RingSize { submission: 256, completion: 4096 }, pool: None, profile_max: None },
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
             ctrl_c: true,
             handler: None,
@@ -194,7 +190,7 @@ impl RunnerBuilder {
     pub fn buffer_pool(mut self, count_max: u16, size: u32) -> RunnerBuilder {
         assert!(count_max.is_power_of_two() && count_max <= 1 << 15, "buffer_pool: the count has to be a power of two");
         assert!((64..=1 << 20).contains(&size), "buffer_pool: the size has to be between 64 bytes and 1 MiB");
-        self.config.pool = PoolLayout { count_max, count_first: count_max.min(32), size };
+        self.config.pool = Some(PoolLayout { count_max, count_first: count_max.min(32), size });
         self
     }
 

@@ -31,6 +31,10 @@ pub(crate) struct Port {
     /// `None` once the runtime is gone.
     driver: RefCell<Option<Driver>>,
     closed: Cell<bool>,
+    /// Something waits for the next turn: a request, or bytes to send.
+    work: Cell<bool>,
+    /// Turns since the kernel was last asked whether it holds something back.
+    skipped: Cell<u32>,
     /// The runtime is closing: nothing new is started for sockets and listeners.
     ending: Cell<bool>,
     doorbell: Doorbell,
@@ -41,6 +45,10 @@ pub(crate) struct Port {
     chores: RefCell<Chores>,
     /// Sockets with bytes to send that were written in this turn.
     dirty: RefCell<Vec<Rc<Socket>>>,
+    /// Sockets whose receive found no buffer.
+    starving: RefCell<Vec<Rc<Socket>>>,
+    /// Turns since a buffer came back, while sockets starve.
+    hungry_turns: Cell<u32>,
     /// Completions on their way from the queue to their slots; kept for its memory.
     batch: RefCell<Vec<Completion>>,
     #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
@@ -51,6 +59,9 @@ pub(crate) struct Port {
     /// Sockets that received in this turn; tells one big stream from many small ones.
     receivers: Cell<u32>,
 }
+
+/// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
+const SKIPPED_MAX: u32 = 7;
 
 /// How many unused boxes of each kind are kept.
 const SPARES_MAX: usize = 256;
@@ -64,19 +75,23 @@ const TEARDOWN_MAX: Duration = Duration::from_secs(5);
 impl Port {
     pub(crate) fn open(config: &Config) -> io::Result<Port> {
         let mut driver = select(config)?;
-        let pool = Pool::new(config.pool)?;
+        let pool = Pool::new(driver.pool_layout())?;
         provide(&mut driver, &pool);
         Ok(Port {
             doorbell: driver.doorbell().clone(),
             profile: driver.profile(),
             driver: RefCell::new(Some(driver)),
             closed: Cell::new(false),
+            work: Cell::new(true),
+            skipped: Cell::new(0),
             ending: Cell::new(false),
             table: RefCell::default(),
             pool,
             clock: Clock::start(),
             chores: RefCell::default(),
             dirty: RefCell::default(),
+            starving: RefCell::default(),
+            hungry_turns: Cell::new(0),
             batch: RefCell::default(),
             spare_incoming: RefCell::default(),
             spare_outgoing: RefCell::default(),
@@ -165,6 +180,7 @@ impl Port {
             return;
         }
         if let Some(driver) = &mut *self.driver.borrow_mut() {
+            self.work.set(true);
             driver.cancel(target);
             let due = self.clock.now().after(pause);
             self.chores.borrow_mut().add(due, Chore::Cancel { target, pause: next_pause(pause) });
@@ -173,6 +189,7 @@ impl Port {
 
     #[inline]
     fn push(&self, token: Token, request: &Request) {
+        self.work.set(true);
         match &mut *self.driver.borrow_mut() {
             Some(driver) => push(driver, token, request),
             None => panic!("an operation was started after its runtime was closed"),
@@ -182,6 +199,7 @@ impl Port {
     /// Remembers that a socket has bytes to send; they go with the next turn, all together.
     #[inline]
     pub(super) fn mark_dirty(&self, socket: Rc<Socket>) {
+        self.work.set(true);
         self.dirty.borrow_mut().push(socket);
     }
 
@@ -205,13 +223,49 @@ impl Port {
     /// Sends what was written, submits everything, and waits.
     #[inline]
     pub(crate) fn turn(&self, wait: Wait) -> io::Result<bool> {
+        if wait == Wait::Not && !self.work.get() && self.skipped.get() < SKIPPED_MAX {
+            self.skipped.set(self.skipped.get() + 1);
+            return Ok(false);
+        }
+        self.skipped.set(0);
         self.flush_dirty();
+        let wait = if self.feed_starving() { wait } else { Wait::Not };
+        let again = !self.starving.borrow().is_empty();
+        self.work.set(again);
         let mut driver = self.driver.borrow_mut();
         let driver = driver.as_mut().expect("a turn of a closed runtime");
         if self.pool.has_returned() {
             provide(driver, &self.pool);
         }
         driver.turn(wait)
+    }
+
+    /// A receive found no buffer: it is started again when the turn's tasks have given theirs back.
+    pub(super) fn starve(&self, socket: Rc<Socket>) {
+        self.work.set(true);
+        self.starving.borrow_mut().push(socket);
+    }
+
+    /// Starts the receives that found no buffer again. The pool grows only when no buffer has come back for a turn: a few
+    /// that stay in the cache serve better than many. False when it is to be tried again in the next turn.
+    fn feed_starving(&self) -> bool {
+        if self.starving.borrow().is_empty() {
+            return true;
+        }
+        let returned = self.pool.has_returned();
+        if !returned && self.hungry_turns.replace(1) == 0 {
+            return false;
+        }
+        self.hungry_turns.set(0);
+        let pooled = returned || self.pool.grow();
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            provide(driver, &self.pool);
+        }
+        let starving = self.starving.take();
+        for socket in starving {
+            socket.receive_again(pooled);
+        }
+        true
     }
 
     #[inline]
@@ -364,6 +418,7 @@ impl Port {
     fn let_go(&self) -> Vec<&'static str> {
         self.drop_done();
         drop(self.chores.borrow_mut().clear());
+        drop(self.starving.take());
         let refused: Vec<_> = self.table.borrow().in_kernel().map(|(_, name)| name).collect();
         self.closed.set(true);
         self.doorbell.close();

@@ -341,6 +341,7 @@ impl Socket {
             self.receiving.armed.set(Armed::Not);
             self.receiving.stopping.set(false);
         }
+        let mut starving = false;
         match completion.answer() {
             Answer::Done(_) if matches!(armed, Armed::Polling(_)) => {}
             Answer::Done(0) => {
@@ -354,7 +355,10 @@ impl Socket {
             }
             Answer::Done(len) => self.receive_piece(len, &completion),
             Answer::Cancelled => {}
-            Answer::NoBuffer => self.without_buffer(),
+            Answer::NoBuffer => {
+                starving = true;
+                self.port.starve(self.clone());
+            }
             Answer::NotReady if self.port.is_ending() => {}
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Readable };
@@ -364,7 +368,7 @@ impl Socket {
                 self.receiving.end.set(End::Failed(error.raw_os_error().unwrap_or(0)));
             }
         }
-        self.after_completion();
+        self.after_completion(starving);
     }
 
     #[inline]
@@ -380,17 +384,22 @@ impl Socket {
         };
         incoming.pieces.push_back(piece);
         self.receiving.buffered.set(self.receiving.buffered() + len as usize);
-        if self.receiving.buffered() > 2 * self.receiving.limit.get() {
-            // A reader that wants very much at once does not get it out of everybody's pool.
+        let wants_more = self.receiving.wanted.get().is_some_and(|have| self.receiving.buffered() <= have);
+        if wants_more && self.receiving.buffered() > 2 * self.receiving.limit.get() {
+            // What a reader wants at once does not stay in everybody's pool.
             incoming.hold(self.port.pool());
         }
         self.adapt(len as usize);
     }
 
-    /// The pool has run dry: make it larger, or do without it.
-    fn without_buffer(self: &Rc<Socket>) {
-        if !self.port.pool().grow() && !self.port.pool().has_returned() && !self.port.is_ending() {
+    /// The pool has buffers again, or it cannot have more: then this receive does without.
+    pub(super) fn receive_again(self: &Rc<Socket>, pooled: bool) {
+        let wanted = self.receiving.wanted.get().is_some() || self.is_lingering();
+        let idle = !self.receiving.is_armed() && !self.receiving.has_ended() && !self.port.is_ending();
+        if wanted && idle && !pooled {
             self.receiving.armed.set(self.receive_once());
+        } else if wanted {
+            self.arm_receive();
         }
     }
 
@@ -411,9 +420,9 @@ impl Socket {
     }
 
     #[inline]
-    fn after_completion(self: &Rc<Socket>) {
+    fn after_completion(self: &Rc<Socket>, starving: bool) {
         if self.is_closing() {
-            return self.after_completion_closing();
+            return self.after_completion_closing(starving);
         }
         let receiving = &self.receiving;
         let buffered = receiving.buffered();
@@ -427,7 +436,7 @@ impl Socket {
             {
                 self.stop_receiving();
             }
-            Armed::Not if wanted.is_some() && !enough => self.arm_receive(),
+            Armed::Not if wanted.is_some() && !enough && !starving => self.arm_receive(),
             Armed::Not | Armed::Many(_) | Armed::Once(_) | Armed::Polling(_) => {}
         }
         if enough {
@@ -436,11 +445,12 @@ impl Socket {
     }
 
     /// While lingering, what comes is thrown away.
-    fn after_completion_closing(self: &Rc<Socket>) {
+    fn after_completion_closing(self: &Rc<Socket>, starving: bool) {
         if self.phase.get() == Phase::Lingering {
             let enough = self.receiving.buffered() > LINGER_BYTES_MAX;
             match (self.receiving.is_armed(), enough) {
                 (true, true) => self.stop_receiving(),
+                (false, false) if starving => return,
                 (false, false) => self.arm_receive(),
                 (true, false) | (false, true) => {}
             }

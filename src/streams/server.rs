@@ -8,8 +8,10 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
+
+use pin_project_lite::pin_project;
 
 use super::{
     StreamReader, StreamWriter,
@@ -52,14 +54,26 @@ where
 {
     let start = move |stream: TcpStream, limit, client: Client| {
         let (reader, writer) = halves(stream.into_socket(), limit);
-        let handled = handler(reader, writer);
-        create_task(async move {
-            let outcome = handled.await;
-            drop(client);
-            outcome
-        });
+        create_task(Served { handled: handler(reader, writer), _client: client });
     };
     StartServer { start: Box::new(start), addresses: address.to_addresses(), bind: Bind::default(), limit: LIMIT_BYTES }
+}
+
+pin_project! {
+    /// The future of one connection. Not an async block, which would have room for the handler's future twice.
+    struct Served<F> {
+        #[pin]
+        handled: F,
+        _client: Client,
+    }
+}
+
+impl<F: Future> Future for Served<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().handled.poll(cx)
+    }
 }
 
 /// Starts the task of one connection.

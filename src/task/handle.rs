@@ -12,7 +12,7 @@ use std::{
 use super::TaskBuilder;
 use crate::{
     error::{InvalidStateError, TaskError},
-    executor::{Ending, Outcome, TaskRef, Typed, Waiter, report_unseen},
+    executor::{Ending, Outcome, TaskRef, Typed, report_unseen},
     scope::{CancelPoint, cancel_task},
 };
 
@@ -144,8 +144,7 @@ impl<T, E: TaskError> Future for Task<T, E> {
                 let _ = this.point.begin(cx.waker());
             }
         }
-        let waker = cx.waker();
-        task.core().add_joiner(&mut || Waiter::of(waker), &|known| known.is(waker));
+        task.core().add_joiner(cx.waker());
         Poll::Pending
     }
 }

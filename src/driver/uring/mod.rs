@@ -14,7 +14,7 @@ use io_uring::squeue;
 
 use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait};
 use crate::{
-    buf::Pool,
+    buf::{Pool, PoolLayout},
     sys::{self, BufferRing, Kernel, Ring, Waiting},
 };
 use route::Routes;
@@ -23,6 +23,7 @@ pub(crate) struct Uring {
     ring: Ring,
     overflow: VecDeque<squeue::Entry>,
     buffers: Option<BufferRing>,
+    pool: PoolLayout,
     doorbell: Doorbell,
     doorbell_armed: bool,
     profile: Profile,
@@ -46,18 +47,19 @@ impl Uring {
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
         let routes = Routes::new(ring.opcodes())?;
-        let (profile, buffers) = Uring::buffers(&ring, config, profile)?;
+        let pool = config.pool.unwrap_or_else(|| profile.pool_layout());
+        let (profile, buffers) = Uring::buffers(&ring, pool, profile)?;
         let doorbell = Doorbell::new(sys::doorbell_fd()?);
         let overflow = VecDeque::new();
-        Ok(Uring { ring, overflow, buffers, doorbell, doorbell_armed: false, profile, kernel, routes })
+        Ok(Uring { ring, overflow, buffers, pool, doorbell, doorbell_armed: false, profile, kernel, routes })
     }
 
     /// The pool's ring, and the profile without it where memory is too short for one.
-    fn buffers(ring: &Ring, config: &Config, profile: Profile) -> io::Result<(Profile, Option<BufferRing>)> {
+    fn buffers(ring: &Ring, pool: PoolLayout, profile: Profile) -> io::Result<(Profile, Option<BufferRing>)> {
         if !profile.has_multishot() {
             return Ok((profile, None));
         }
-        match BufferRing::register(ring, config.pool.count_max, profile.has_incremental()) {
+        match BufferRing::register(ring, pool.count_max, profile.has_incremental()) {
             Ok(buffers) => Ok((profile, Some(buffers))),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok((Profile::Base, None)),
             Err(error) => Err(error),
@@ -187,6 +189,10 @@ impl Uring {
 
     pub(super) fn forget_pool(&mut self) -> io::Result<()> {
         self.buffers.as_mut().map_or(Ok(()), |buffers| buffers.forget(&self.ring))
+    }
+
+    pub(super) fn pool_layout(&self) -> PoolLayout {
+        self.pool
     }
 
     pub(super) fn profile(&self) -> Profile {

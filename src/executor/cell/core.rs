@@ -80,33 +80,38 @@ impl Core {
         }
     }
 
-    /// Will be woken when the task is done.
-    pub(crate) fn add_joiner(&self, waiter: &mut dyn FnMut() -> Waiter, is_known: &dyn Fn(&Waiter) -> bool) {
+    /// Whoever `waker` stands for is woken when the task is done.
+    pub(crate) fn add_joiner(&self, waker: &Waker) {
         let mut first = self.joiner.borrow_mut();
         match &*first {
-            None => *first = Some(waiter()),
-            Some(known) if is_known(known) => {}
+            None => *first = Some(Waiter::of(waker)),
+            Some(known) if known.is(waker) => {}
             Some(_) => self.extra(|extra| {
-                if !extra.joiners.iter().any(is_known) {
-                    extra.joiners.push(waiter());
+                if !extra.joiners.iter().any(|known| known.is(waker)) {
+                    extra.joiners.push(Waiter::of(waker));
                 }
             }),
         }
     }
 
+    #[inline]
     pub(super) fn wake_joiners(&self) {
         let first = self.joiner.take();
-        let others = self.extra.borrow_mut().as_mut().map(|extra| std::mem::take(&mut extra.joiners));
-        for waiter in first.into_iter().chain(others.into_iter().flatten()) {
+        if let Some(waiter) = first {
             waiter.wake();
+            let others = self.extra.borrow_mut().as_mut().map(|extra| std::mem::take(&mut extra.joiners));
+            others.into_iter().flatten().for_each(Waiter::wake);
         }
     }
 
     /// Lets go of all that belongs to the home thread.
     pub(super) fn clear(&self) {
-        let joiner = self.joiner.take();
-        let extra = self.extra.take();
-        drop((joiner, extra));
+        if self.joiner.borrow().is_some() {
+            drop(self.joiner.take());
+        }
+        if self.extra.borrow().is_some() {
+            drop(self.extra.take());
+        }
     }
 
     /// Remembers the waker of a leaf that is not woken with the task, so that a cancel reaches it.

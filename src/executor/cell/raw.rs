@@ -145,7 +145,9 @@ impl<R> Typed<R> {
         self.task.header().state.saw();
         let place = self.place();
         // SAFETY: see `place`; nobody else refers to it, and nothing is called while this borrow lasts.
-        unsafe { place.as_mut() }?.take()
+        let taken = unsafe { place.as_mut() }?.take();
+        self.task.header().state.set_empty(true);
+        taken
     }
 
     /// Looks at the result without taking it.
@@ -160,6 +162,7 @@ impl<R> Typed<R> {
         // SAFETY: see `place`. There is a place, because the outcome came from it.
         if let (Some(outcome), Some(place)) = (outcome, unsafe { self.place().as_mut() }) {
             *place = Some(outcome);
+            self.task.header().state.set_empty(false);
         }
         looked
     }
@@ -248,6 +251,7 @@ impl TaskRef {
 
     /// Drops the body of a task that will not be polled again. A panic in it is returned.
     pub(in crate::executor) fn drop_body(&self) -> Result<(), Box<dyn Any + Send>> {
+        self.header().state.set_empty(true);
         // SAFETY: W5: only the close of a runtime does this, when no task runs.
         catch_unwind(AssertUnwindSafe(|| unsafe { (self.header().table.drop_stage)(self.header) }))
     }
@@ -291,8 +295,10 @@ impl Drop for TaskRef {
             return;
         }
         // The last one. What the stage still holds goes first, while the count is not zero: it may refer to the task.
-        // SAFETY: W5: a task that is being polled is referred to by the turn, so this is not one.
-        unsafe { (self.header().table.drop_stage)(self.header) };
+        if !self.header().state.is_empty() {
+            // SAFETY: W5: a task that is being polled is referred to by the turn, so this is not one.
+            unsafe { (self.header().table.drop_stage)(self.header) };
+        }
         self.core().clear();
         let local = &self.header().local;
         local.set(local.get() - 1);
@@ -362,11 +368,13 @@ unsafe fn free(header: NonNull<Header>, at_home: bool) {
 pub(super) unsafe fn wake(header: NonNull<Header>) {
     // SAFETY: passed on.
     let task = unsafe { header.as_ref() };
-    if context::is_home(task.home) {
+    let at_home = context::with_home(task.home, |runtime| {
         if task.local.get() > 0 && task.state.schedule() {
             task.local.set(task.local.get() + 1);
-            context::push_ready(task.home, TaskRef { header });
+            runtime.ready.borrow_mut().push_back(TaskRef { header });
         }
+    });
+    if at_home.is_some() {
         return;
     }
     if !task.remote_queued.swap(true, Ordering::AcqRel) {

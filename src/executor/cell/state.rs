@@ -17,6 +17,8 @@ bitflags! {
         const UNSEEN = 1 << 3;
         /// Nobody holds its handle any more.
         const DETACHED = 1 << 4;
+        /// There is neither a body nor a result left to drop.
+        const EMPTY = 1 << 5;
     }
 }
 
@@ -90,6 +92,18 @@ impl State {
     #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.0.get().contains(Flags::DONE)
+    }
+
+    #[inline]
+    pub(super) fn set_empty(&self, empty: bool) {
+        let mut flags = self.0.get();
+        flags.set(Flags::EMPTY, empty);
+        self.0.set(flags);
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.get().contains(Flags::EMPTY)
     }
 
     pub(super) fn is_detached(&self) -> bool {
