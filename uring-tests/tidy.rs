@@ -69,7 +69,7 @@ const UNSAFE_HOMES: &[&str] = &[
 
 /// How many lines of those files say `unsafe`, outside of their tests. The budgets follow the tree downwards by force.
 const UNSAFE_BUDGETS: &[(&str, usize)] = &[
-    ("src/buf/mod.rs", 18),
+    ("src/buf/mod.rs", 19),
     ("src/buf/pool.rs", 6),
     ("src/buf/slice.rs", 5),
     ("src/driver/mod.rs", 5),

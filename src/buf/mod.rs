@@ -163,11 +163,45 @@ unsafe impl IoBufMut for Box<[u8]> {
 /// Copies `bytes` to the start of `buffer` and makes them its content; returns how many fitted.
 pub(crate) fn fill(buffer: &mut impl IoBufMut, bytes: &[u8]) -> usize {
     let len = bytes.len().min(buffer.capacity());
-    // SAFETY: `buffer` may be written for `capacity` bytes, and being borrowed mutably it cannot overlap `bytes`.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.as_mut_ptr(), len) };
+    let start = buffer.as_mut_ptr();
+    for (piece, at) in bytes[..len].chunks(COPY_BYTES).zip((0..).step_by(COPY_BYTES)) {
+        // SAFETY: `at` is less than `len`, and so inside the buffer.
+        let to = unsafe { start.add(at) };
+        // SAFETY: `buffer` may be written for `capacity` bytes, and being borrowed mutably it cannot overlap `bytes`.
+        unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), to, piece.len()) };
+    }
     // SAFETY: the line above wrote `len` bytes.
     unsafe { buffer.set_len(len) };
     len
+}
+
+/// Large copies are made in pieces of this size. From 2 KiB on, the C library copies with `rep movsb`, which on AMD's Zen
+/// 3 and later takes twenty times as long when source and target lie up to 16 bytes apart modulo 4096: just how a page
+/// that was received into and a large allocation lie.
+const COPY_BYTES: usize = 1024;
+
+/// Appends a copy of `bytes`.
+pub(crate) fn append(buffer: &mut impl Extend, bytes: &[u8]) {
+    for piece in bytes.chunks(COPY_BYTES) {
+        buffer.extend(piece);
+    }
+}
+
+/// What bytes can be appended to.
+pub(crate) trait Extend {
+    fn extend(&mut self, bytes: &[u8]);
+}
+
+impl Extend for Vec<u8> {
+    fn extend(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Extend for BytesMut {
+    fn extend(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
 }
 
 /// Marks `len` more bytes of `buffer` as received: the kernel wrote them behind its current content.

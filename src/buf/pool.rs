@@ -179,7 +179,8 @@ impl Pool {
     /// for a few bytes; large ones hold the buffer itself, unless the pool runs low.
     #[inline]
     pub(crate) fn to_bytes(&self, chunk: Chunk) -> Bytes {
-        let low = self.free.get() < u32::from(self.created.get() / 4);
+        let low = self.created.get() == self.layout.count_max
+            && self.free.get() < u32::from(self.layout.count_max.div_ceil(4));
         if chunk.len() >= LEASE_BYTES_MIN && !low {
             self.region.references[usize::from(chunk.buffer)].fetch_add(1, Ordering::Relaxed);
             let leased = Chunk { buffer: chunk.buffer, offset: chunk.offset, len: chunk.len };

@@ -55,6 +55,8 @@ pub(crate) struct Port {
     spare_incoming: RefCell<Vec<Box<Incoming>>>,
     #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
     spare_outgoing: RefCell<Vec<Box<Outgoing>>>,
+    /// Memory that written bytes were copied into.
+    spare_blocks: RefCell<Vec<Vec<u8>>>,
     turns: Cell<u32>,
     /// Sockets that received in this turn; tells one big stream from many small ones.
     receivers: Cell<u32>,
@@ -63,8 +65,9 @@ pub(crate) struct Port {
 /// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
 const SKIPPED_MAX: u32 = 7;
 
-/// How many unused boxes of each kind are kept.
+/// How many unused boxes of each kind are kept, and how many blocks.
 const SPARES_MAX: usize = 256;
+const SPARE_BLOCKS_MAX: usize = 16;
 
 /// Turns without waiting that teardown begins with: to send, to say the end of the stream, and to close.
 const LAST_TURNS: u32 = 4;
@@ -95,6 +98,7 @@ impl Port {
             batch: RefCell::default(),
             spare_incoming: RefCell::default(),
             spare_outgoing: RefCell::default(),
+            spare_blocks: RefCell::default(),
             turns: Cell::new(0),
             receivers: Cell::new(0),
         })
@@ -367,6 +371,18 @@ impl Port {
     #[inline]
     pub(super) fn keep_outgoing(&self, outgoing: Box<Outgoing>) {
         keep(&self.spare_outgoing, outgoing);
+    }
+
+    pub(super) fn take_block(&self, bytes: usize) -> Vec<u8> {
+        self.spare_blocks.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn keep_block(&self, mut block: Vec<u8>, bytes: usize) {
+        let mut spares = self.spare_blocks.borrow_mut();
+        if block.capacity() == bytes && spares.len() < SPARE_BLOCKS_MAX {
+            block.clear();
+            spares.push(block);
+        }
     }
 
     /// Counts a socket that received in this turn, once; returns how many did so far.

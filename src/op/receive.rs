@@ -21,7 +21,7 @@ use super::{
     socket::{LINGER_BYTES_MAX, Phase},
 };
 use crate::{
-    buf::{Chunk, IoBufMut, Pool, fill, received},
+    buf::{Chunk, IoBufMut, Pool, append, fill, received},
     driver::{Answer, Completion, Interest, Request, Token},
 };
 
@@ -92,7 +92,7 @@ const LIMIT_BYTES: usize = 64 * 1024;
 
 /// The memory of a single receive: where there is no pool, and for a bulk stream.
 const ROOM_BYTES: usize = 16 * 1024;
-const ROOM_BULK_BYTES: usize = 256 * 1024;
+const ROOM_BULK_BYTES: usize = 64 * 1024;
 
 /// From this size on a piece counts as large; so many in a row, from a socket that is (almost) alone, make a bulk stream,
 /// and so many small ones unmake it.
@@ -266,10 +266,10 @@ impl Incoming {
         for piece in self.pieces.drain(..) {
             match piece {
                 Piece::Pooled(chunk) => {
-                    self.held.extend_from_slice(pool.bytes(&chunk));
+                    append(&mut self.held, pool.bytes(&chunk));
                     pool.release(chunk);
                 }
-                Piece::Owned(bytes) => self.held.extend_from_slice(&bytes),
+                Piece::Owned(bytes) => append(&mut self.held, &bytes),
             }
         }
     }

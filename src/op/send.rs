@@ -21,6 +21,7 @@ use super::{
     transfer::SendTurn,
 };
 use crate::{
+    buf::append,
     driver::{Answer, Completion, Interest, Request, transfer_len},
     sys::{GATHER_MAX, Message},
 };
@@ -75,8 +76,9 @@ enum Finish {
     Sent,
 }
 
-/// Small writes are copied together up to this size.
+/// Writes are copied together up to this size, and into blocks of it from the smaller one on.
 const COPY_BYTES_MAX: usize = 64 * 1024;
+const BLOCK_BYTES_MIN: usize = 8 * 1024;
 
 impl Segment {
     fn bytes(&self) -> &[u8] {
@@ -133,7 +135,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Queues a copy of bytes.
+    /// Queues a copy of bytes, in blocks that are used again and again.
     pub(crate) fn write_copy(self: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
         self.check_writable()?;
         if bytes.is_empty() {
@@ -141,9 +143,17 @@ impl Socket {
         }
         let mut outgoing = self.sending.outgoing.borrow_mut();
         let queue = &mut outgoing.get_or_insert_with(|| self.port.take_outgoing()).queue;
-        match queue.back_mut() {
-            Some(Segment::Copied(last)) if last.len() + bytes.len() <= COPY_BYTES_MAX => last.extend_from_slice(bytes),
-            Some(_) | None => queue.push_back(Segment::Copied(bytes.to_vec())),
+        let mut rest = bytes;
+        if let Some(Segment::Copied(last)) = queue.back_mut() {
+            let room = COPY_BYTES_MAX.saturating_sub(last.len()).min(rest.len());
+            append(last, &rest[..room]);
+            rest = &rest[room..];
+        }
+        for piece in rest.chunks(COPY_BYTES_MAX) {
+            let mut block =
+                if piece.len() < BLOCK_BYTES_MIN { Vec::new() } else { self.port.take_block(COPY_BYTES_MAX) };
+            append(&mut block, piece);
+            queue.push_back(Segment::Copied(block));
         }
         drop(outgoing);
         self.grow_queue(bytes.len());
@@ -312,7 +322,9 @@ impl Socket {
         while count > 0 {
             // The owner of the bytes may run code of the user's when it goes: nothing is borrowed then.
             let gone = self.sending.outgoing.borrow_mut().as_mut().and_then(|outgoing| outgoing.retire_one(&mut count));
-            drop(gone);
+            if let Some(Segment::Copied(block)) = gone {
+                self.port.keep_block(block, COPY_BYTES_MAX);
+            }
         }
     }
 

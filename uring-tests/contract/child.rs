@@ -17,11 +17,14 @@ use nix::{
         signal::{Signal, kill},
         wait::{WaitStatus, waitpid},
     },
-    unistd::{Pid, daemon, getpid, gettid},
+    unistd::{Pid, alarm, daemon, getpid, gettid},
 };
 use ringio::{CancelledError, Runner, current_task};
 
 use super::{forever, in_time, misuse, turns};
+
+/// How long a scenario may take.
+const SECONDS_MAX: u32 = 20;
 
 const VARIABLE: &str = "RINGIO_CONTRACT_SCENARIO";
 
@@ -99,6 +102,8 @@ fn scenario() {
     let Ok(name) = env::var(VARIABLE) else { return };
     daemon(true, true).unwrap();
     assert_eq!(getpid(), gettid(), "this is the first thread");
+    // Nobody ends it when its test fails: the clock does.
+    alarm::set(SECONDS_MAX);
     println!("\npid {}", getpid());
     match name.as_str() {
         "cleans_up" => cleans_up(),

@@ -122,8 +122,8 @@ fn server_with_an_async_closure_that_returns_nothing() {
     });
 }
 
-async fn limited_line(mut r: StreamReader) -> io::Result<()> {
-    let line = timeout(S, async |_| {
+async fn limited_line(mut r: StreamReader, limit: Duration) -> io::Result<()> {
+    let line = timeout(limit, async |_| {
         let l = r.readline().await?;
         io::Result::Ok(l)
     })
@@ -144,9 +144,9 @@ fn line_under_a_timeout() {
     on_ring(async || {
         let ((reader, _writer), (_far_reader, mut far)) = pairs::streams(64).await;
         far.write(b"x\n").unwrap();
-        limited_line(reader).await.unwrap();
+        limited_line(reader, 5000 * S).await.unwrap();
         let ((reader, _writer), _far) = pairs::streams(64).await;
-        assert_eq!(limited_line(reader).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(limited_line(reader, S).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     });
 }
 

@@ -295,3 +295,34 @@ fn cancel_of_a_task_of_another_runtime_stays_with_that_runtime() {
         assert_eq!(trace.take(), "mine");
     });
 }
+
+#[test]
+fn task_of_another_runtime_wakes_its_awaiter_at_home() {
+    // S6: it ends while its own runtime runs; whoever awaits it belongs to the other one.
+    in_time(|| {
+        let mut one = ringio::Runner::new().unwrap();
+        let mut other = ringio::Runner::new().unwrap();
+        let (task,) = one.run(async {
+            let task = create_task(async {
+                turns(2).await;
+                Ok::<_, CancelledError>("value")
+            });
+            (task,)
+        });
+        let trace = Trace::default();
+        let log = trace.clone();
+        let (awaiter,) = other.run(async {
+            let awaiter = create_task(async move {
+                let value = task.await?;
+                log.add(ringio::all_tasks().len());
+                Ok::<_, CancelledError>(value)
+            });
+            turns(2).await;
+            (awaiter,)
+        });
+        one.run(turns(5));
+        assert_eq!(trace.take(), "", "it ran in a runtime that it does not belong to");
+        assert_eq!(other.run(awaiter), Ok("value"));
+        assert_eq!(trace.take(), "2");
+    });
+}

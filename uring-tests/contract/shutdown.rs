@@ -129,7 +129,7 @@ fn task_that_swallows_every_cancel_is_dropped_and_named() {
     // RUN8: cancelled again in rounds, then dropped and reported; the others ended well.
     in_time(|| {
         let (reports, trace) = (Reports::default(), Trace::default());
-        let mut runner = reports.builder().shutdown_timeout(Duration::from_millis(60)).build().unwrap();
+        let mut runner = reports.builder().shutdown_timeout(Duration::from_millis(600)).build().unwrap();
         let cancels = Rc::new(Cell::new(0));
         let (counted, log) = (cancels.clone(), trace.clone());
         runner.run(async {

@@ -8,5 +8,6 @@ mod queues;
 mod reading;
 mod scopes;
 mod sending;
+mod soak;
 mod stages;
 mod teardown;

@@ -1,7 +1,7 @@
 //! Queues of almost nothing: no operation, no completion and no cancel is lost in them.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::Write,
     rc::Rc,
     time::{Duration, Instant},
@@ -100,6 +100,37 @@ fn dropped_operations_end_in_tiny_queues() {
                 assert!(futures::poll!(read).is_pending());
             }
             drop(reads);
+            settled().await;
+        });
+    });
+}
+
+#[test]
+fn completions_come_through_while_a_task_never_rests() {
+    // kernel pitfalls 1 and 7: what hides behind a full queue comes out only when the kernel is entered
+    each_tiny(|runner| {
+        runner.run(async {
+            let pipes: Vec<_> = (0..100).map(|_| pipe()).collect();
+            let ended = Rc::new(Cell::new(0));
+            let mut writers = Vec::new();
+            for (reader, writer) in pipes {
+                let ended = ended.clone();
+                create_task(async move {
+                    let result = reader.read(vec![0; 8]).await.0;
+                    ended.set(ended.get() + 1);
+                    result.map(|_| drop(reader))
+                });
+                writers.push(writer);
+            }
+            turns(3).await;
+            for mut writer in writers {
+                writer.write_all(b"all at once").unwrap();
+            }
+            let start = Instant::now();
+            while ended.get() < 100 {
+                turns(1).await;
+                assert!(start.elapsed() < PATIENCE, "{} of 100 have ended; {:?}", ended.get(), internals::counts());
+            }
             settled().await;
         });
     });

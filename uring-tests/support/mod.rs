@@ -13,7 +13,7 @@ pub(crate) mod signals;
 pub(crate) mod wire;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     env,
     rc::Rc,
     sync::OnceLock,
@@ -50,6 +50,13 @@ impl Rng {
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         Rng(seed() ^ salt)
+    }
+
+    /// A generator of its own for one decision in one of many tasks, which share the seeds.
+    pub(crate) fn from(seeds: &Cell<u64>) -> Rng {
+        let seed = Rng(seeds.get()).next();
+        seeds.set(seed);
+        Rng(seed)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
