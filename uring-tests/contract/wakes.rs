@@ -80,6 +80,24 @@ fn wake_from_a_thread_reaches_a_loop_that_goes_to_sleep() {
 }
 
 #[test]
+fn wake_from_a_thread_during_a_step_keeps_the_loop_awake() {
+    // D1: it comes after the loop has looked into its inbox and before it says that it falls asleep.
+    on_ring(async || {
+        let mut woken = false;
+        poll_fn(|cx| {
+            if woken {
+                return Poll::Ready(());
+            }
+            woken = true;
+            let waker = cx.waker().clone();
+            thread::spawn(move || waker.wake()).join().unwrap();
+            Poll::Pending
+        })
+        .await;
+    });
+}
+
+#[test]
 fn oneshot_from_eight_threads_reaches_every_task() {
     on_ring(async || {
         for round in 0..40 {
