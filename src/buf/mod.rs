@@ -18,19 +18,14 @@ pub use slice::Slice;
 /// A buffer whose bytes can be sent.
 ///
 /// # Safety
-/// `as_ptr` points to `len` initialised bytes that stay where they are, also when the value itself is moved, until it
+/// `buf_ptr` points to `buf_len` initialised bytes that stay where they are, also when the value itself is moved, until it
 /// is dropped or changed through `&mut`.
 pub unsafe trait IoBuf: 'static {
     /// Where the bytes are.
-    fn as_ptr(&self) -> *const u8;
+    fn buf_ptr(&self) -> *const u8;
 
     /// How many of them are initialised, in bytes.
-    fn len(&self) -> usize;
-
-    /// Whether there is nothing to send.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    fn buf_len(&self) -> usize;
 
     /// A window of the buffer: only these bytes are sent, or received into.
     ///
@@ -54,20 +49,20 @@ pub unsafe trait IoBuf: 'static {
 /// A buffer that can be received into.
 ///
 /// # Safety
-/// As for [`IoBuf`]; besides, `as_mut_ptr` is the same address as `as_ptr` and `capacity` bytes from there may be
+/// As for [`IoBuf`]; besides, `buf_mut_ptr` is the same address as `buf_ptr` and `buf_capacity` bytes from there may be
 /// written.
 pub unsafe trait IoBufMut: IoBuf {
     /// Where to write.
-    fn as_mut_ptr(&mut self) -> *mut u8;
+    fn buf_mut_ptr(&mut self) -> *mut u8;
 
     /// How many bytes may be written, in bytes.
-    fn capacity(&self) -> usize;
+    fn buf_capacity(&self) -> usize;
 
     /// Makes the first `len` bytes the content. A buffer whose length cannot change ignores it.
     ///
     /// # Safety
-    /// The first `len` bytes were written, and `len` is at most `capacity`.
-    unsafe fn set_len(&mut self, len: usize);
+    /// The first `len` bytes were written, and `len` is at most `buf_capacity`.
+    unsafe fn set_buf_len(&mut self, len: usize);
 }
 
 /// The result of an operation together with the buffer that was lent to it.
@@ -97,11 +92,11 @@ macro_rules! shared_bytes {
     ($($type:ty),*) => {$(
         // SAFETY: the bytes live on the heap (or in the program's image), not in the value, and are never moved.
         unsafe impl IoBuf for $type {
-            fn as_ptr(&self) -> *const u8 {
+            fn buf_ptr(&self) -> *const u8 {
                 let bytes: &[u8] = self.as_ref();
                 bytes.as_ptr()
             }
-            fn len(&self) -> usize {
+            fn buf_len(&self) -> usize {
                 let bytes: &[u8] = self.as_ref();
                 bytes.len()
             }
@@ -113,23 +108,23 @@ shared_bytes!(Vec<u8>, Box<[u8]>, String, &'static [u8], &'static str, Arc<[u8]>
 
 // SAFETY: as for slices: the bytes are in the program's image.
 unsafe impl<const N: usize> IoBuf for &'static [u8; N] {
-    fn as_ptr(&self) -> *const u8 {
+    fn buf_ptr(&self) -> *const u8 {
         self[..].as_ptr()
     }
-    fn len(&self) -> usize {
+    fn buf_len(&self) -> usize {
         N
     }
 }
 
 // SAFETY: a Vec's spare capacity may be written, and its address does not change without `&mut`.
 unsafe impl IoBufMut for Vec<u8> {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
         Vec::as_mut_ptr(self)
     }
-    fn capacity(&self) -> usize {
+    fn buf_capacity(&self) -> usize {
         Vec::capacity(self)
     }
-    unsafe fn set_len(&mut self, len: usize) {
+    unsafe fn set_buf_len(&mut self, len: usize) {
         // SAFETY: passed on to our caller.
         unsafe { Vec::set_len(self, len) }
     }
@@ -137,13 +132,13 @@ unsafe impl IoBufMut for Vec<u8> {
 
 // SAFETY: as for Vec.
 unsafe impl IoBufMut for BytesMut {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
         self.as_mut().as_mut_ptr()
     }
-    fn capacity(&self) -> usize {
+    fn buf_capacity(&self) -> usize {
         BytesMut::capacity(self)
     }
-    unsafe fn set_len(&mut self, len: usize) {
+    unsafe fn set_buf_len(&mut self, len: usize) {
         // SAFETY: passed on to our caller.
         unsafe { BytesMut::set_len(self, len) }
     }
@@ -151,27 +146,27 @@ unsafe impl IoBufMut for BytesMut {
 
 // SAFETY: a box owns its bytes alone.
 unsafe impl IoBufMut for Box<[u8]> {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
         self.as_mut().as_mut_ptr()
     }
-    fn capacity(&self) -> usize {
+    fn buf_capacity(&self) -> usize {
         self.as_ref().len()
     }
-    unsafe fn set_len(&mut self, _: usize) {}
+    unsafe fn set_buf_len(&mut self, _: usize) {}
 }
 
 /// Copies `bytes` to the start of `buffer` and makes them its content; returns how many fitted.
 pub(crate) fn fill(buffer: &mut impl IoBufMut, bytes: &[u8]) -> usize {
-    let len = bytes.len().min(buffer.capacity());
-    let start = buffer.as_mut_ptr();
+    let len = bytes.len().min(buffer.buf_capacity());
+    let start = buffer.buf_mut_ptr();
     for (piece, at) in bytes[..len].chunks(COPY_BYTES).zip((0..).step_by(COPY_BYTES)) {
         // SAFETY: `at` is less than `len`, and so inside the buffer.
         let to = unsafe { start.add(at) };
-        // SAFETY: `buffer` may be written for `capacity` bytes, and being borrowed mutably it cannot overlap `bytes`.
+        // SAFETY: `buffer` may be written for `buf_capacity` bytes, and being borrowed mutably it cannot overlap `bytes`.
         unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), to, piece.len()) };
     }
     // SAFETY: the line above wrote `len` bytes.
-    unsafe { buffer.set_len(len) };
+    unsafe { buffer.set_buf_len(len) };
     len
 }
 
@@ -214,13 +209,13 @@ pub(crate) fn received(buffer: &mut BytesMut, len: usize) {
 
 /// Makes the first `len` bytes of a buffer that was received into its content.
 pub(crate) fn received_at_start(buffer: &mut impl IoBufMut, len: usize) {
-    assert!(len <= buffer.capacity(), "the kernel answered more bytes than it was lent");
+    assert!(len <= buffer.buf_capacity(), "the kernel answered more bytes than it was lent");
     // SAFETY: the completion of a receive at the start of the buffer says that these bytes were written.
-    unsafe { buffer.set_len(len) };
+    unsafe { buffer.set_buf_len(len) };
 }
 
 /// The initialised bytes of a buffer.
 pub(crate) fn content(buffer: &impl IoBuf) -> &[u8] {
     // SAFETY: the contract of IoBuf.
-    unsafe { std::slice::from_raw_parts(buffer.as_ptr(), buffer.len()) }
+    unsafe { std::slice::from_raw_parts(buffer.buf_ptr(), buffer.buf_len()) }
 }

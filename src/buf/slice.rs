@@ -26,7 +26,11 @@ impl<B: IoBuf> Slice<B> {
             Bound::Unbounded => usize::MAX,
         };
         assert!(begin <= end, "a slice of a buffer begins at {begin}, after its end at {end}");
-        assert!(begin <= buffer.len(), "a slice begins at {begin}, past the {} initialised bytes", buffer.len());
+        assert!(
+            begin <= buffer.buf_len(),
+            "a slice begins at {begin}, past the {} initialised bytes",
+            buffer.buf_len()
+        );
         Slice { buffer, begin, end }
     }
 
@@ -45,34 +49,34 @@ impl<B: IoBuf> Deref for Slice<B> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &content(&self.buffer)[self.begin..self.end.min(self.buffer.len())]
+        &content(&self.buffer)[self.begin..self.end.min(self.buffer.buf_len())]
     }
 }
 
 // SAFETY: the inner buffer keeps its bytes where they are, and `begin` lies within them (checked in `new`).
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
-    fn as_ptr(&self) -> *const u8 {
+    fn buf_ptr(&self) -> *const u8 {
         self.deref().as_ptr()
     }
-    fn len(&self) -> usize {
+    fn buf_len(&self) -> usize {
         self.deref().len()
     }
 }
 
 // SAFETY: `begin..end` lies within the inner capacity, which may be written.
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
         // SAFETY: `begin` is at most the inner length, so the result is inside the inner buffer or one past it.
-        unsafe { self.buffer.as_mut_ptr().add(self.begin) }
+        unsafe { self.buffer.buf_mut_ptr().add(self.begin) }
     }
-    fn capacity(&self) -> usize {
-        self.end.min(self.buffer.capacity()) - self.begin
+    fn buf_capacity(&self) -> usize {
+        self.end.min(self.buffer.buf_capacity()) - self.begin
     }
-    unsafe fn set_len(&mut self, len: usize) {
+    unsafe fn set_buf_len(&mut self, len: usize) {
         // Bytes after the window that were already initialised stay part of the buffer.
-        let len = (self.begin + len).max(if self.end < self.buffer.len() { self.buffer.len() } else { 0 });
+        let len = (self.begin + len).max(if self.end < self.buffer.buf_len() { self.buffer.buf_len() } else { 0 });
         // SAFETY: `begin` bytes were initialised before, `len` more were written by our caller.
-        unsafe { self.buffer.set_len(len) }
+        unsafe { self.buffer.set_buf_len(len) }
     }
 }
 
@@ -86,7 +90,7 @@ mod tests {
         let mut buffer = Vec::with_capacity(8);
         buffer.extend_from_slice(b"ab");
         let mut window = buffer.slice(2..6);
-        assert_eq!(window.capacity(), 4);
+        assert_eq!(window.buf_capacity(), 4);
         assert_eq!(fill(&mut window, b"cdefgh"), 4);
         assert_eq!(window.into_inner(), b"abcdef");
     }

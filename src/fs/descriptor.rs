@@ -50,7 +50,7 @@ impl Descriptor {
             Err(cancelled) => return BufResult(Err(cancelled.into()), buffer),
         };
         let left = self.source.take_left_behind(&mut buffer);
-        if left > 0 || buffer.capacity() == 0 {
+        if left > 0 || buffer.buf_capacity() == 0 {
             return BufResult(Ok(left), buffer);
         }
         let (result, buffer) = Leaf::new(&self.port, ReadInto { turn, buffer }).await;

@@ -91,7 +91,7 @@ impl TcpStream {
     /// # Cancellation
     /// **Nothing lost**: the buffer comes back, and bytes that arrive meanwhile are there for the next read.
     pub async fn read<B: IoBufMut>(&mut self, mut buffer: B) -> BufResult<usize, B> {
-        if buffer.capacity() == 0 {
+        if buffer.buf_capacity() == 0 {
             return BufResult(Ok(0), buffer);
         }
         let socket = self.socket();
@@ -128,7 +128,7 @@ impl TcpStream {
     /// apart see [`StreamWriter`](crate::StreamWriter).
     pub async fn write_all<B: IoBuf>(&mut self, mut buffer: B) -> BufResult<(), B> {
         let mut sent = 0;
-        while sent < buffer.len() {
+        while sent < buffer.buf_len() {
             let (result, back) = self.write_from(buffer, sent).await;
             buffer = back;
             match result {
@@ -142,7 +142,7 @@ impl TcpStream {
 
     async fn write_from<B: IoBuf>(&mut self, buffer: B, from: usize) -> (io::Result<usize>, B) {
         let socket = self.socket();
-        if buffer.len() == from {
+        if buffer.buf_len() == from {
             return (Ok(0), buffer);
         }
         let turn = match wait(|cx| socket.poll_send_turn(cx.waker())).await {

@@ -185,7 +185,7 @@ impl Socket {
 
     /// Copies what fits into `buffer`, over its content.
     pub(crate) fn take_into(&self, buffer: &mut impl IoBufMut) -> usize {
-        let first = self.take(buffer.capacity());
+        let first = self.take(buffer.buf_capacity());
         fill(buffer, &first)
     }
 

@@ -51,8 +51,8 @@ impl<B: IoBufMut> Operation for ReadInto<B> {
     const NAME: &'static str = "read";
 
     fn request(&mut self) -> Request {
-        let len = transfer_len(self.buffer.capacity());
-        Request::Read { fd: self.turn.fd(), into: self.buffer.as_mut_ptr(), len, offset: CURRENT }
+        let len = transfer_len(self.buffer.buf_capacity());
+        Request::Read { fd: self.turn.fd(), into: self.buffer.buf_mut_ptr(), len, offset: CURRENT }
     }
 
     fn finish(mut self, result: io::Result<u32>) -> (io::Result<usize>, B) {

@@ -58,23 +58,23 @@ impl Drop for Canary {
 // SAFETY: the bytes live in a box, which is only moved (never its content) until the value is dropped, and after that
 // they stay in quarantine.
 unsafe impl IoBuf for Canary {
-    fn as_ptr(&self) -> *const u8 {
+    fn buf_ptr(&self) -> *const u8 {
         self.memory.as_ptr()
     }
-    fn len(&self) -> usize {
+    fn buf_len(&self) -> usize {
         self.filled
     }
 }
 
 // SAFETY: the box is owned alone, and initialised over its whole length.
 unsafe impl IoBufMut for Canary {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
         self.memory.as_mut_ptr()
     }
-    fn capacity(&self) -> usize {
+    fn buf_capacity(&self) -> usize {
         self.memory.len()
     }
-    unsafe fn set_len(&mut self, len: usize) {
+    unsafe fn set_buf_len(&mut self, len: usize) {
         self.filled = len;
     }
 }
