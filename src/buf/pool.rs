@@ -274,7 +274,7 @@ impl Region {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, at a place of the kernel's choice. All zeros, so that no byte is ever uninitialised, and
         // pages that nothing is received into cost nothing.
-        let memory = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE) }?;
+        let memory = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE) }?;
         let zeros = || (0..pool.count_max).map(|_| AtomicU32::new(0)).collect();
         Ok(Region {
             memory: memory.cast(),

@@ -29,7 +29,7 @@ struct Inner {
 }
 
 impl Doorbell {
-    pub(super) fn new(fd: OwnedFd) -> Doorbell {
+    pub(crate) fn new(fd: OwnedFd) -> Doorbell {
         let inner = Inner { number: fd.as_raw_fd(), fd: Mutex::new(Some(fd)), asleep: AtomicBool::new(false) };
         Doorbell { inner: Arc::new(inner) }
     }

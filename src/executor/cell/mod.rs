@@ -12,6 +12,8 @@
 mod core;
 mod raw;
 mod state;
+#[cfg(test)]
+mod tests;
 mod waker;
 
 pub(crate) use self::core::{Core, Waiter};

@@ -108,6 +108,8 @@ impl<R> Typed<R> {
         M: Finish<F::Output, Result = R>,
     {
         let table = const { &table::<F, R, M>() };
+        // From the Arc itself, not from what it holds: W3 counts through this pointer.
+        let home = NonNull::new(Arc::as_ptr(home).cast_mut()).expect("an Arc is never null");
         let header = Header {
             table,
             state: State::new(),
@@ -115,7 +117,7 @@ impl<R> Typed<R> {
             shared: AtomicU32::new(1),
             remote_queued: AtomicBool::new(false),
             next: AtomicPtr::new(std::ptr::null_mut()),
-            home: NonNull::from(&**home),
+            home,
             core,
         };
         let memory = spares.take(table.layout).cast::<Whole<F, R>>();

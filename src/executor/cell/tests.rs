@@ -1,0 +1,148 @@
+//! The references of a task, without a runtime: for Miri, which sees every byte that is freed too soon or never.
+
+use std::{
+    cell::Cell,
+    panic::Location,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use super::{Core, Ending, Finish, Outcome, Spares, Typed};
+use crate::{driver::Doorbell, executor::inbox::Inbox, sys};
+
+/// The output is the result.
+struct Plain;
+
+impl<O> Finish<O> for Plain {
+    type Result = O;
+
+    fn finish(output: O) -> (O, Ending) {
+        (output, Ending::Value)
+    }
+}
+
+fn home() -> Arc<Inbox> {
+    Arc::new(Inbox::new(Doorbell::new(sys::doorbell_fd().unwrap())))
+}
+
+fn task<F: Future<Output: 'static> + 'static>(body: F, home: &Arc<Inbox>) -> Typed<F::Output> {
+    Typed::of_static::<F, Plain>(body, Core::new(1, Location::caller()), home, &Spares::default())
+}
+
+/// Counts its drops.
+struct Counted(Rc<Cell<u32>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn body_goes_before_its_result_is_seen_and_the_result_is_taken_once() {
+    let (home, drops) = (home(), Rc::new(Cell::new(0)));
+    let captured = Counted(drops.clone());
+    let task = task(
+        async move {
+            let _captured = &captured;
+            String::from("result")
+        },
+        &home,
+    );
+    assert_eq!(task.task().run(), Some(Ending::Value));
+    assert_eq!(drops.get(), 1);
+    assert!(!task.task().end(Ending::Value));
+    assert_eq!(task.look(|result| result.cloned()), Some("result".to_owned()));
+    assert!(matches!(task.take(), Some(Outcome::Value(text)) if text == "result"));
+    assert!(task.take().is_none());
+}
+
+#[test]
+fn result_that_nobody_takes_is_dropped_with_the_last_reference() {
+    let (home, drops) = (home(), Rc::new(Cell::new(0)));
+    let result = Counted(drops.clone());
+    let task = task(async move { result }, &home);
+    assert_eq!(task.task().run(), Some(Ending::Value));
+    let other = task.task().clone();
+    drop(task);
+    assert_eq!(drops.get(), 0);
+    drop(other);
+    assert_eq!(drops.get(), 1);
+}
+
+#[test]
+fn body_that_panics_is_dropped_once_and_its_payload_kept() {
+    let (home, drops) = (home(), Rc::new(Cell::new(0)));
+    let captured = Counted(drops.clone());
+    let task = task(
+        async move {
+            let _captured = &captured;
+            std::panic::resume_unwind(Box::new("payload"));
+        },
+        &home,
+    );
+    assert_eq!(task.task().run(), Some(Ending::Panic));
+    assert_eq!(drops.get(), 1);
+    let _ = task.task().end(Ending::Panic);
+    let Some(Outcome::Panic(payload)) = task.take() else { panic!("the body panicked") };
+    assert_eq!(payload.downcast_ref(), Some(&"payload"));
+}
+
+/// A body that gives its waker away and never ends.
+fn waker_of(home: &Arc<Inbox>) -> (Typed<()>, Waker) {
+    let given = Rc::new(Cell::new(None));
+    let place = given.clone();
+    let task = task(
+        std::future::poll_fn(move |cx: &mut Context<'_>| {
+            place.set(Some(cx.waker().clone()));
+            Poll::Pending
+        }),
+        home,
+    );
+    assert_eq!(task.task().run(), None);
+    let waker = given.take().expect("the body was polled");
+    (task, waker)
+}
+
+#[test]
+fn wakers_outlive_their_task_and_its_home_on_other_threads() {
+    let home = home();
+    let (task, waker) = waker_of(&home);
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let waker = waker.clone();
+            thread::spawn(move || {
+                waker.wake_by_ref();
+                drop(waker.clone());
+                waker
+            })
+        })
+        .collect();
+    let mut wakers: Vec<Waker> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    wakers.push(waker);
+    home.close();
+    drop(task);
+    drop(home);
+    for waker in wakers {
+        thread::spawn(move || waker.wake()).join().unwrap();
+    }
+}
+
+#[test]
+fn task_woken_from_elsewhere_is_in_the_inbox_once() {
+    // W4
+    let home = home();
+    let (task, waker) = waker_of(&home);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| waker.wake_by_ref());
+        }
+    });
+    assert!(!home.is_empty());
+    // The inbox gives its reference back, and takes none any more.
+    home.close();
+    waker.wake();
+    drop(task);
+}
