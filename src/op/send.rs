@@ -36,7 +36,7 @@ pub(super) struct Sending {
     dirty: Cell<bool>,
     failed: Cell<Failed>,
     finish: Cell<Finish>,
-    /// Who waits for room, for everything to be sent, or for a turn to send.
+    /// Who waits for room, for a turn to send, or for the close.
     waiters: RefCell<Vec<Waker>>,
 }
 
@@ -227,7 +227,7 @@ impl Socket {
         Poll::Ready(Ok(SendTurn(self.clone())))
     }
 
-    fn wait_for_sending(&self, waker: &Waker) {
+    pub(super) fn wait_for_sending(&self, waker: &Waker) {
         let mut waiters = self.sending.waiters.borrow_mut();
         if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
             waiters.push(waker.clone());
@@ -235,7 +235,7 @@ impl Socket {
     }
 
     #[inline]
-    fn wake_senders(&self) {
+    pub(super) fn wake_senders(&self) {
         if self.sending.waiters.borrow().is_empty() {
             return;
         }

@@ -26,7 +26,6 @@ pub(crate) struct Socket {
     pub(super) phase: Cell<Phase>,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
-    close_waiters: RefCell<Vec<Waker>>,
 }
 
 /// How far the close has come.
@@ -56,7 +55,6 @@ impl Socket {
             phase: Cell::new(Phase::Open),
             receiving: Receiving::new(),
             sending: Sending::new(),
-            close_waiters: RefCell::default(),
         })
     }
 
@@ -112,10 +110,7 @@ impl Socket {
         if self.phase.get() == Phase::Closed {
             return Poll::Ready(self.sending.failure());
         }
-        let mut waiters = self.close_waiters.borrow_mut();
-        if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
-            waiters.push(waker.clone());
-        }
+        self.wait_for_sending(waker);
         Poll::Pending
     }
 
@@ -185,9 +180,7 @@ impl Socket {
 
     pub(super) fn on_closed(&self) {
         self.phase.set(Phase::Closed);
-        for waiter in self.close_waiters.take() {
-            waiter.wake();
-        }
+        self.wake_senders();
     }
 }
 

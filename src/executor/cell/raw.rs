@@ -91,8 +91,8 @@ pub(in crate::executor) struct Spares {
 }
 
 /// Sizes are rounded up to this, and kept up to that many of them, and so many of each.
-const CLASS_BYTES: usize = 64;
-const CLASSES_MAX: usize = 32;
+const CLASS_BYTES: usize = 32;
+const CLASSES_MAX: usize = 64;
 const SPARES_MAX: usize = 1024;
 const SPARE_ALIGN: usize = 16;
 
