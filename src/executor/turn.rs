@@ -6,17 +6,33 @@ use std::io;
 use super::{Alarm, Runtime, runtime::BUDGET};
 use crate::{clock::Tick, driver::Wait};
 
+/// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
+const QUIET_TURNS_MAX: u32 = 7;
+
 impl Runtime {
     /// Does not wait when `done` says, after the tasks ran, that there is nothing to wait for any more.
-    pub(super) fn turn(&self, done: impl FnOnce() -> bool) -> io::Result<()> {
+    pub(super) fn turn(&self, done: impl Fn() -> bool) -> io::Result<()> {
         self.inbox.empty();
         self.run_ready();
+        for _ in 0..QUIET_TURNS_MAX {
+            if done() || !self.is_quiet() {
+                break;
+            }
+            self.inbox.empty();
+            self.run_ready();
+        }
         let entered = self.submit_and_wait(done())?;
         if entered {
             self.port.collect();
         }
         self.fire_timers();
         Ok(())
+    }
+
+    /// Tasks are ready, and that is all there is to this turn.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        !self.ready.borrow().is_empty() && self.port.is_quiet() && self.timers.borrow().next_deadline().is_none()
     }
 
     /// Runs exactly the tasks that are ready now; those they wake run in the next turn (S2).

@@ -33,8 +33,6 @@ pub(crate) struct Port {
     closed: Cell<bool>,
     /// Something waits for the next turn: a request, or bytes to send.
     work: Cell<bool>,
-    /// Turns since the kernel was last asked whether it holds something back.
-    skipped: Cell<u32>,
     /// The runtime is closing: nothing new is started for sockets and listeners.
     ending: Cell<bool>,
     doorbell: Doorbell,
@@ -62,9 +60,6 @@ pub(crate) struct Port {
     receivers: Cell<u32>,
 }
 
-/// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
-const SKIPPED_MAX: u32 = 7;
-
 /// How many unused boxes of each kind are kept, and how many blocks.
 const SPARES_MAX: usize = 256;
 const SPARE_BLOCKS_MAX: usize = 16;
@@ -86,7 +81,6 @@ impl Port {
             driver: RefCell::new(Some(driver)),
             closed: Cell::new(false),
             work: Cell::new(true),
-            skipped: Cell::new(0),
             ending: Cell::new(false),
             table: RefCell::default(),
             pool,
@@ -227,11 +221,6 @@ impl Port {
     /// Sends what was written, submits everything, and waits.
     #[inline]
     pub(crate) fn turn(&self, wait: Wait) -> io::Result<bool> {
-        if wait == Wait::Not && !self.work.get() && self.skipped.get() < SKIPPED_MAX {
-            self.skipped.set(self.skipped.get() + 1);
-            return Ok(false);
-        }
-        self.skipped.set(0);
         self.flush_dirty();
         let wait = if self.feed_starving() { wait } else { Wait::Not };
         let again = !self.starving.borrow().is_empty();
@@ -324,6 +313,12 @@ impl Port {
             Finished::Orphan(lent, completion) => lent.orphan(completion),
             Finished::Nothing => {}
         }
+    }
+
+    /// Whether a turn would have nothing to submit and no chore to look after.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.work.get() && self.chores.borrow().is_empty()
     }
 
     /// When [`Port::do_chores`] has something to do next.
