@@ -11,7 +11,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Port, Socket, descriptor, slot::Owner};
+use super::{Port, Socket, Waiters, descriptor, slot::Owner};
 use crate::{
     driver::{Answer, Completion, Interest, Request, Token},
     sys,
@@ -28,7 +28,7 @@ pub(crate) struct Acceptor {
     polling: Cell<bool>,
     closing: Cell<bool>,
     failure: RefCell<Option<Failure>>,
-    waiters: RefCell<Vec<Waker>>,
+    waiters: Waiters,
 }
 
 /// What a caller gets.
@@ -57,7 +57,7 @@ impl Acceptor {
             polling: Cell::new(false),
             closing: Cell::new(false),
             failure: RefCell::new(None),
-            waiters: RefCell::default(),
+            waiters: Waiters::default(),
         })
     }
 
@@ -85,7 +85,7 @@ impl Acceptor {
             Some(Failure::Other(error)) => return Poll::Ready(Err(error)),
             None => {}
         }
-        remember(&self.waiters, waker);
+        self.waiters.add(waker);
         self.arm();
         Poll::Pending
     }
@@ -137,7 +137,7 @@ impl Acceptor {
             self.stop();
         }
         // Whoever waits takes the connection or the error, or starts the next accept.
-        wake_all(&self.waiters);
+        self.waiters.wake_all();
     }
 
     /// Stops listening. Connections that nobody took are closed, and the port is free when [`Self::poll_closed`] says so.
@@ -145,7 +145,7 @@ impl Acceptor {
         if !self.closing.replace(true) {
             self.stop();
             self.proceed_with_close();
-            wake_all(&self.waiters);
+            self.waiters.wake_all();
         }
     }
 
@@ -156,7 +156,7 @@ impl Acceptor {
         if self.token.get().is_none() || self.port.is_closed() {
             // At once, and not through the ring: the port number is free when this returns (S6 holds: nothing is in flight).
             drop(self.fd.take());
-            wake_all(&self.waiters);
+            self.waiters.wake_all();
         }
     }
 
@@ -164,7 +164,7 @@ impl Acceptor {
         if self.fd.borrow().is_none() {
             return Poll::Ready(());
         }
-        remember(&self.waiters, waker);
+        self.waiters.add(waker);
         Poll::Pending
     }
 }
@@ -174,19 +174,6 @@ impl Drop for Acceptor {
         for connection in self.backlog.take() {
             self.port.close(connection, None);
         }
-    }
-}
-
-fn remember(waiters: &RefCell<Vec<Waker>>, waker: &Waker) {
-    let mut waiters = waiters.borrow_mut();
-    if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
-        waiters.push(waker.clone());
-    }
-}
-
-fn wake_all(waiters: &RefCell<Vec<Waker>>) {
-    for waiter in waiters.take() {
-        waiter.wake();
     }
 }
 

@@ -32,6 +32,7 @@ mod socket;
 mod source;
 mod table;
 mod transfer;
+mod waiters;
 
 use std::{
     future::Future,
@@ -56,6 +57,7 @@ pub(crate) use send::Segment;
 pub(crate) use socket::Socket;
 pub(crate) use source::{Source, Way};
 pub(crate) use transfer::{ReadInto, Ready, Send, WriteFrom};
+pub(crate) use waiters::Waiters;
 
 /// An operation that a future waits for. The value itself is what is lent: it lives in the slot until the final
 /// completion.

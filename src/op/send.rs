@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Socket,
+    Socket, Waiters,
     slot::Owner,
     socket::{Phase, closed},
     transfer::SendTurn,
@@ -37,7 +37,7 @@ pub(super) struct Sending {
     failed: Cell<Failed>,
     finish: Cell<Finish>,
     /// Who waits for room, for a turn to send, or for the close.
-    waiters: RefCell<Vec<Waker>>,
+    waiters: Waiters,
 }
 
 /// What was written and is not sent. Handed from socket to socket, so that an idle one holds none of it.
@@ -98,7 +98,7 @@ impl Sending {
             dirty: Cell::new(false),
             failed: Cell::new(Failed::No),
             finish: Cell::new(Finish::No),
-            waiters: RefCell::default(),
+            waiters: Waiters::default(),
         }
     }
 
@@ -228,20 +228,12 @@ impl Socket {
     }
 
     pub(super) fn wait_for_sending(&self, waker: &Waker) {
-        let mut waiters = self.sending.waiters.borrow_mut();
-        if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
-            waiters.push(waker.clone());
-        }
+        self.sending.waiters.add(waker);
     }
 
     #[inline]
     pub(super) fn wake_senders(&self) {
-        if self.sending.waiters.borrow().is_empty() {
-            return;
-        }
-        for waiter in self.sending.waiters.take() {
-            waiter.wake();
-        }
+        self.sending.waiters.wake_all();
     }
 
     pub(super) fn end_send_turn(self: &Rc<Socket>) {

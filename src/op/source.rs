@@ -8,6 +8,7 @@ use std::{
     task::{Poll, Waker},
 };
 
+use super::Waiters;
 use crate::buf::{IoBufMut, fill};
 
 pub(crate) struct Source {
@@ -16,7 +17,7 @@ pub(crate) struct Source {
     writing: Cell<bool>,
     /// Read by operations that nobody waited for.
     left_behind: RefCell<Vec<u8>>,
-    waiters: RefCell<Vec<Waker>>,
+    waiters: Waiters,
 }
 
 /// Which of the two operations a turn is for.
@@ -39,7 +40,7 @@ impl Source {
             reading: Cell::new(false),
             writing: Cell::new(false),
             left_behind: RefCell::default(),
-            waiters: RefCell::default(),
+            waiters: Waiters::default(),
         })
     }
 
@@ -67,10 +68,7 @@ impl Source {
 
     pub(crate) fn poll_turn(self: &Rc<Source>, way: Way, waker: &Waker) -> Poll<SourceTurn> {
         if self.busy(way).replace(true) {
-            let mut waiters = self.waiters.borrow_mut();
-            if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
-                waiters.push(waker.clone());
-            }
+            self.waiters.add(waker);
             return Poll::Pending;
         }
         Poll::Ready(SourceTurn { source: self.clone(), way })
@@ -90,8 +88,6 @@ impl SourceTurn {
 impl Drop for SourceTurn {
     fn drop(&mut self) {
         self.source.busy(self.way).set(false);
-        for waiter in self.source.waiters.take() {
-            waiter.wake();
-        }
+        self.source.waiters.wake_all();
     }
 }

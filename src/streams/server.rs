@@ -21,6 +21,7 @@ use crate::{
     error::{CancelledError, Outcome, cancelled},
     executor::wait,
     net::{Addresses, Bind, TcpListener, TcpStream, ToAddresses},
+    op::Waiters,
     task::create_task,
 };
 
@@ -146,7 +147,7 @@ struct Shared {
     listeners: RefCell<Vec<TcpListener>>,
     clients: Cell<usize>,
     serving_forever: Cell<bool>,
-    waiters: RefCell<Vec<Waker>>,
+    waiters: Waiters,
 }
 
 /// A connection that is being served.
@@ -156,7 +157,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.0.clients.set(self.0.clients.get() - 1);
         if self.0.clients.get() == 0 {
-            self.0.wake_all();
+            self.0.waiters.wake_all();
         }
     }
 }
@@ -167,7 +168,7 @@ impl Server {
             listeners: RefCell::new(listeners.clone()),
             clients: Cell::new(0),
             serving_forever: Cell::new(false),
-            waiters: RefCell::default(),
+            waiters: Waiters::default(),
         });
         let start = Rc::new(start);
         for listener in listeners {
@@ -196,7 +197,7 @@ impl Server {
         for listener in &listeners {
             listener.begin_close();
         }
-        self.shared.wake_all();
+        self.shared.waiters.wake_all();
     }
 
     /// Waits until the server is closed.
@@ -242,17 +243,8 @@ impl Shared {
         if done() {
             return Poll::Ready(());
         }
-        let mut waiters = self.waiters.borrow_mut();
-        if !waiters.iter().any(|waiter| waiter.will_wake(waker)) {
-            waiters.push(waker.clone());
-        }
+        self.waiters.add(waker);
         Poll::Pending
-    }
-
-    fn wake_all(&self) {
-        for waiter in self.waiters.take() {
-            waiter.wake();
-        }
     }
 }
 
