@@ -150,8 +150,10 @@ impl Socket {
             rest = &rest[room..];
         }
         for piece in rest.chunks(COPY_BYTES_MAX) {
-            let mut block =
-                if piece.len() < BLOCK_BYTES_MIN { Vec::new() } else { self.port.take_block(COPY_BYTES_MAX) };
+            let mut block = match piece.len() {
+                len if len < BLOCK_BYTES_MIN => Vec::with_capacity(len),
+                _ => self.port.take_block(COPY_BYTES_MAX),
+            };
             append(&mut block, piece);
             queue.push_back(Segment::Copied(block));
         }
@@ -296,8 +298,9 @@ impl Socket {
                 self.port.stand(Owner::Send(self.clone()), &request);
                 return;
             }
-            // Only teardown cancels a send.
-            Answer::Cancelled => self.fail(Failed::Stopped),
+            // Only teardown cancels a send; otherwise it was interrupted, and what was lent is sent again below.
+            Answer::Cancelled if self.port.is_ending() => self.fail(Failed::Stopped),
+            Answer::Cancelled => {}
             Answer::Failed(error) | Answer::Gone(error) | Answer::Exhausted(error) => {
                 self.fail(Failed::With(error.raw_os_error().unwrap_or(0)));
             }
