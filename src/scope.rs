@@ -9,17 +9,12 @@
 //! - C2 Delivering marks the scope of the wait and all scopes around it.
 //! - C3 Leaving a scope takes its requests with it.
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt,
-    rc::Rc,
-    task::Waker,
-};
+use std::{cell::Cell, fmt, rc::Rc, task::Waker};
 
 use crate::{
     clock::Tick,
     error::CancelledError,
-    executor::{TaskRef, TimerKey, context},
+    executor::{Runtime, TaskRef, TimerKey, context},
 };
 
 /// The requests of one scope, by number; zero is none.
@@ -135,6 +130,9 @@ fn requested_here(scope: &Scope) -> u64 {
 /// The largest request of a scope and those around it.
 #[inline]
 fn requested_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
+    if task.core().requests() == 0 {
+        return 0;
+    }
     let mut largest = task.core().marks.requested.get();
     let mut next = scope;
     while let Some(scope) = next {
@@ -196,9 +194,29 @@ impl CancelPoint {
     /// The wait begins: ends it at once if a cancel is still to be delivered.
     #[inline]
     pub(crate) fn begin(&mut self, waker: &Waker) -> Result<(), CancelledError> {
-        let begun = context::with_task(|task, scope| {
+        self.begin_then(waker, |_, _| ()).map(drop)
+    }
+
+    /// As `begin`, and lets the task run again in the next turn.
+    #[inline]
+    pub(crate) fn begin_for_a_turn(&mut self, waker: &Waker) -> Result<(), CancelledError> {
+        let own = self.begin_then(waker, Runtime::schedule)?;
+        if own.is_none() {
+            waker.wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Calls `own` when the waker is that of the task itself.
+    #[inline]
+    fn begin_then<R>(
+        &mut self,
+        waker: &Waker,
+        own: impl FnOnce(&Runtime, &TaskRef) -> R,
+    ) -> Result<Option<R>, CancelledError> {
+        let begun = context::with_task(|runtime, task, scope| {
             let requested = requested_in(scope, task);
-            if requested > delivered_in(scope, task) {
+            if requested > 0 && requested > delivered_in(scope, task) {
                 deliver(scope, task, requested);
                 return Err(CancelledError);
             }
@@ -207,22 +225,26 @@ impl CancelPoint {
                 count(scope, 1);
                 self.counted = scope.cloned();
             }
-            if !task.is_woken_by(waker) {
-                self.side = Some(Box::new((task.clone(), task.core().add_side(waker.clone()))));
+            if task.is_woken_by(waker) {
+                return Ok(Some(own(runtime, task)));
             }
-            Ok(())
+            self.side = Some(Box::new((task.clone(), task.core().add_side(waker.clone()))));
+            Ok(None)
         });
         // Outside of a task there is nobody to cancel.
         begun.unwrap_or_else(|| {
             self.seen = NOT_BEGUN - 1;
-            Ok(())
+            Ok(None)
         })
     }
 
     /// The wait goes on: whether a cancel has come since it began. Delivers it.
     #[inline]
     pub(crate) fn check(&mut self, waker: &Waker) -> Result<(), CancelledError> {
-        let checked = context::with_task(|task, scope| {
+        let checked = context::with_task(|_, task, scope| {
+            if task.core().requests() <= self.seen {
+                return Ok(());
+            }
             let requested = requested_in(scope, task);
             if requested > self.seen {
                 self.seen = requested;
@@ -240,12 +262,12 @@ impl CancelPoint {
     /// Whether a cancel has come since the wait began; it stays undelivered.
     #[inline]
     pub(crate) fn has_request(&self) -> bool {
-        context::with_task(|task, scope| requested_in(scope, task) > self.seen).unwrap_or(false)
+        context::with_task(|_, task, scope| requested_in(scope, task) > self.seen).unwrap_or(false)
     }
 
     /// Marks the request that ended this wait as delivered.
     pub(crate) fn deliver(&mut self) {
-        context::with_task(|task, scope| deliver(scope, task, requested_in(scope, task)));
+        context::with_task(|_, task, scope| deliver(scope, task, requested_in(scope, task)));
     }
 
     #[inline]
@@ -283,25 +305,6 @@ fn count(scope: Option<&Rc<Scope>>, by: isize) {
     while let Some(scope) = next {
         scope.waits.set(scope.waits.get().wrapping_add_signed(by));
         next = scope.outer.as_ref();
-    }
-}
-
-/// The scope that is current while something is polled; the one before comes back even if that panics.
-pub(crate) struct Entered<'a> {
-    place: &'a RefCell<Option<Rc<Scope>>>,
-    before: Option<Rc<Scope>>,
-}
-
-impl<'a> Entered<'a> {
-    pub(crate) fn new(place: &'a RefCell<Option<Rc<Scope>>>, scope: Rc<Scope>) -> Entered<'a> {
-        let before = place.replace(Some(scope));
-        Entered { place, before }
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.place.replace(self.before.take());
     }
 }
 

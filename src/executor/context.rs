@@ -2,13 +2,10 @@
 //! thread ends finds nothing rather than something half gone.
 #![allow(unsafe_code)] // fence: the pointer is set by `enter` alone
 
-use std::{alloc::Layout, cell::Cell, marker::PhantomData, ptr, ptr::NonNull, rc::Rc};
+use std::{cell::Cell, marker::PhantomData, ptr, ptr::NonNull, rc::Rc};
 
 use super::{TaskRef, inbox::Inbox, runtime::Runtime};
-use crate::{
-    scope::{Entered, Scope},
-    sys::QuietPipes,
-};
+use crate::{scope::Scope, sys::QuietPipes};
 
 thread_local! {
     static CURRENT: Cell<*const Runtime> = const { Cell::new(ptr::null()) };
@@ -64,6 +61,36 @@ impl Alive {
     }
 }
 
+/// Something that is lent out for the time of a call.
+pub(super) struct Lent<T>(Cell<*const T>);
+
+impl<T> Default for Lent<T> {
+    fn default() -> Lent<T> {
+        Lent(Cell::new(ptr::null()))
+    }
+}
+
+impl<T> Lent<T> {
+    /// Lends `value` to whoever asks during `call`; what was lent before comes back after it, even if that panics.
+    #[inline]
+    pub(super) fn during<R>(&self, value: &T, call: impl FnOnce() -> R) -> R {
+        struct Back<'a, T>(&'a Cell<*const T>, *const T);
+        impl<T> Drop for Back<'_, T> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+        let _back = Back(&self.0, self.0.replace(value));
+        call()
+    }
+
+    #[inline]
+    fn with<R>(&self, with: impl FnOnce(Option<&T>) -> R) -> R {
+        // SAFETY: `during` borrows the value for as long as the pointer is set, and cannot end before `with` does.
+        with(unsafe { self.0.get().as_ref() })
+    }
+}
+
 /// Calls `with` with this thread's runtime, if one runs.
 #[inline]
 pub(crate) fn try_with<R>(with: impl FnOnce(&Runtime) -> R) -> Option<R> {
@@ -86,33 +113,28 @@ pub(crate) fn with<R>(with: impl FnOnce(&Runtime) -> R) -> R {
 }
 
 #[inline]
-pub(crate) fn with_task<R>(with: impl FnOnce(&TaskRef, Option<&Rc<Scope>>) -> R) -> Option<R> {
+pub(crate) fn with_task<R>(with: impl FnOnce(&Runtime, &TaskRef, Option<&Rc<Scope>>) -> R) -> Option<R> {
     try_with(|runtime| {
-        let task = runtime.current.borrow();
-        let scope = runtime.scope.borrow();
-        task.as_ref().map(|task| with(task, scope.as_ref()))
+        runtime.current.with(|task| task.map(|task| runtime.scope.with(|scope| with(runtime, task, scope))))
     })?
 }
 
 pub(crate) fn current_task() -> Option<TaskRef> {
-    try_with(|runtime| runtime.current.borrow().clone())?
+    try_with(|runtime| runtime.current.with(|task| task.cloned()))?
 }
 
 pub(crate) fn current_scope() -> Option<Rc<Scope>> {
-    try_with(|runtime| runtime.scope.borrow().clone())?
+    try_with(|runtime| runtime.scope.with(|scope| scope.cloned()))?
 }
 
 /// Polls something in a scope.
 pub(crate) fn in_scope<R>(scope: &Rc<Scope>, poll: impl FnOnce() -> R) -> R {
-    with(|runtime| {
-        let _entered = Entered::new(&runtime.scope, scope.clone());
-        poll()
-    })
+    with(|runtime| runtime.scope.during(scope, poll))
 }
 
 #[inline]
 pub(super) fn push_ready(home: NonNull<Inbox>, task: TaskRef) {
-    with_home(home, |runtime| runtime.ready.borrow_mut().push_back(task));
+    with_home(home, |runtime| runtime.ready.push(task));
 }
 
 /// Calls `with` with the runtime that `home` belongs to, if it is one of this thread's, whether it runs now or not.
@@ -141,9 +163,4 @@ pub(super) fn with_home<R>(home: NonNull<Inbox>, with: impl FnOnce(&Runtime) -> 
 #[inline]
 pub(super) fn is_home(home: NonNull<Inbox>) -> bool {
     try_with(|runtime| ptr::eq(home.as_ptr(), &*runtime.inbox)).unwrap_or(false)
-}
-
-#[inline]
-pub(super) fn keep_spare(memory: NonNull<u8>, layout: Layout) -> bool {
-    try_with(|runtime| runtime.spares.keep(memory, layout)).unwrap_or(false)
 }

@@ -150,7 +150,7 @@ impl Drop for Runner {
 
 impl fmt::Debug for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tasks = self.runtime.as_ref().map(|runtime| runtime.tasks.borrow().len());
+        let tasks = self.runtime.as_ref().map(|runtime| runtime.tasks.len());
         f.debug_struct("Runner").field("tasks", &tasks).field("closed", &self.runtime.is_none()).finish()
     }
 }
@@ -301,7 +301,7 @@ fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
     let clock = runtime.port.clock();
     let end = clock.now().after(timeout.unwrap_or(Duration::MAX));
     let pause = timeout.unwrap_or(SHUTDOWN_TIMEOUT) / SHUTDOWN_ROUNDS;
-    while !runtime.tasks.borrow().is_empty() {
+    while runtime.tasks.len() > 0 {
         for task in runtime.all_tasks() {
             cancel_task(&task);
         }
@@ -309,8 +309,8 @@ fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
         // Ends the wait; it wakes nobody.
         let alarm = Alarm::Wake(Waiter::Foreign(Waker::noop().clone()));
         let key = runtime.timers.borrow_mut().insert(next, alarm);
-        while !runtime.tasks.borrow().is_empty() && clock.now() < next {
-            if runtime.turn(|| runtime.tasks.borrow().is_empty()).is_err() {
+        while runtime.tasks.len() > 0 && clock.now() < next {
+            if runtime.turn(|| runtime.tasks.len() == 0).is_err() {
                 return; // the ring is broken: nothing that waits for it will end
             }
         }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     rc::Rc,
@@ -12,12 +11,10 @@ use std::{
     },
 };
 
-use slab::Slab;
-
 use super::{
     Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
-    cell::{Core, Spares},
-    context::{self, Alive},
+    cell::{Core, Ready, Registry, Spares},
+    context::{self, Alive, Lent},
     inbox::Inbox,
     report::{Handler, print},
     timers::Timers,
@@ -28,11 +25,11 @@ pub(crate) struct Runtime {
     pub(crate) port: Rc<Port>,
     pub(crate) timers: RefCell<Timers>,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) ready: RefCell<VecDeque<TaskRef>>,
-    pub(super) tasks: RefCell<Slab<TaskRef>>,
+    pub(super) ready: Ready,
+    pub(super) tasks: Registry,
     /// The task that is being polled, and the scope it is in; no scope is its root scope.
-    pub(super) current: RefCell<Option<TaskRef>>,
-    pub(super) scope: RefCell<Option<Rc<Scope>>>,
+    pub(super) current: Lent<TaskRef>,
+    pub(super) scope: Lent<Rc<Scope>>,
     /// Waits that the current task may still find ready before it has to let others run.
     pub(super) budget: Cell<u32>,
     pub(super) spares: Spares,
@@ -64,10 +61,10 @@ impl Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
             port,
             timers: RefCell::default(),
-            ready: RefCell::default(),
-            tasks: RefCell::default(),
-            current: RefCell::new(None),
-            scope: RefCell::new(None),
+            ready: Ready::default(),
+            tasks: Registry::default(),
+            current: Lent::default(),
+            scope: Lent::default(),
             budget: Cell::new(BUDGET),
             spares: Spares::default(),
             closing: Cell::new(false),
@@ -100,12 +97,19 @@ impl Runtime {
         core
     }
 
+    /// Puts a task of this runtime into the run queue, unless it is there.
+    #[inline]
+    pub(crate) fn schedule(&self, task: &TaskRef) {
+        if task.mark_scheduled() {
+            self.ready.push(task.clone());
+        }
+    }
+
     /// Puts a new task into the registry and the run queue.
     #[inline]
     pub(super) fn enroll(&self, task: &TaskRef) {
-        let key = self.tasks.borrow_mut().insert(task.clone());
-        task.core().key.set(u32::try_from(key).expect("more than four billion tasks"));
-        task.schedule();
+        self.tasks.insert(task.clone());
+        self.schedule(task);
         if self.closing.get() {
             crate::scope::cancel_task(task);
         }
@@ -145,8 +149,7 @@ impl Runtime {
 
     #[inline]
     fn forget(&self, task: &TaskRef) {
-        let registered = self.tasks.borrow_mut().try_remove(task.core().key.get() as usize);
-        drop(registered);
+        drop(self.tasks.remove(task));
     }
 
     fn report_unseen(&self, task: &TaskRef, ending: Ending) {
@@ -172,7 +175,7 @@ impl Runtime {
     }
 
     pub(crate) fn all_tasks(&self) -> Vec<TaskRef> {
-        let mut tasks: Vec<TaskRef> = self.tasks.borrow().iter().map(|(_, task)| task.clone()).collect();
+        let mut tasks = self.tasks.all();
         tasks.sort_by_key(|task| task.core().id);
         tasks
     }
@@ -204,8 +207,7 @@ impl Runtime {
             self.drop_stage(&task);
             self.end(&task, Ending::Cancelled);
         }
-        let ready = self.ready.take();
-        drop(ready);
+        std::iter::from_fn(|| self.ready.pop()).for_each(drop);
     }
 }
 

@@ -1,9 +1,12 @@
 //! One turn of the loop, in its one order: run what is ready, submit and wait in one system call, bring completions to
 //! whom they are for, fire timers. Nothing runs inside the last three.
 
-use std::io;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
-use super::{Alarm, Runtime, runtime::BUDGET};
+use super::{Alarm, Ending, Runtime, TaskRef, runtime::BUDGET};
 use crate::{clock::Tick, driver::Wait};
 
 /// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
@@ -12,15 +15,7 @@ const QUIET_TURNS_MAX: u32 = 7;
 impl Runtime {
     /// Does not wait when `done` says, after the tasks ran, that there is nothing to wait for any more.
     pub(super) fn turn(&self, done: impl Fn() -> bool) -> io::Result<()> {
-        self.inbox.empty();
-        self.run_ready();
-        for _ in 0..QUIET_TURNS_MAX {
-            if done() || !self.is_quiet() {
-                break;
-            }
-            self.inbox.empty();
-            self.run_ready();
-        }
+        self.run_ready(&done);
         let entered = self.submit_and_wait(done())?;
         if entered {
             self.port.collect();
@@ -29,37 +24,67 @@ impl Runtime {
         Ok(())
     }
 
+    /// Runs the tasks that are ready. One landing for the panics of all of them: a try block for each would cost as much
+    /// as a poll.
+    #[inline]
+    fn run_ready(&self, done: &impl Fn() -> bool) {
+        let (mut left, mut running) = (None, None);
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_turns(&mut left, &mut running, done))) {
+            match running.take() {
+                Some(task) => {
+                    task.fail(payload);
+                    self.end(&task, Ending::Panic);
+                }
+                None => resume_unwind(payload),
+            }
+        }
+    }
+
+    /// Runs exactly the tasks that are ready now; those they wake run in the next turn (S2). As long as that is all there
+    /// is to a turn, some turns follow at once. A panic leaves in `left` how many tasks of the turn are still to run, and
+    /// in `running` the task whose it is.
+    #[inline]
+    fn run_turns(&self, left: &mut Option<usize>, running: &mut Option<TaskRef>, done: &impl Fn() -> bool) {
+        for _ in 0..=QUIET_TURNS_MAX {
+            let mut count = left.take().unwrap_or_else(|| {
+                self.inbox.empty();
+                self.ready.len()
+            });
+            while count > 0
+                && let Some(task) = self.ready.pop()
+            {
+                count -= 1;
+                *left = Some(count);
+                self.run_task(task, running);
+            }
+            *left = None;
+            if done() || !self.is_quiet() {
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn run_task(&self, task: TaskRef, running: &mut Option<TaskRef>) {
+        self.budget.set(BUDGET);
+        let task = running.insert(task);
+        let ended = self.current.during(task, || task.run());
+        let task = running.take();
+        if let (Some(ending), Some(task)) = (ended, &task) {
+            self.end(task, ending);
+        }
+    }
+
     /// Tasks are ready, and that is all there is to this turn.
     #[inline]
     fn is_quiet(&self) -> bool {
-        !self.ready.borrow().is_empty() && self.port.is_quiet() && self.timers.borrow().next_deadline().is_none()
-    }
-
-    /// Runs exactly the tasks that are ready now; those they wake run in the next turn (S2).
-    #[inline]
-    fn run_ready(&self) {
-        let count = self.ready.borrow().len();
-        for _ in 0..count {
-            let Some(task) = self.ready.borrow_mut().pop_front() else { break };
-            self.budget.set(BUDGET);
-            self.current.replace(Some(task));
-            let ended = {
-                // The task is in `current` while it runs, so that no reference has to be counted for it.
-                let current = self.current.borrow();
-                current.as_ref().map(|task| task.run())
-            };
-            let task = self.current.take();
-            if let (Some(task), Some(Some(ending))) = (&task, ended) {
-                self.end(task, ending);
-            }
-            drop(task);
-        }
+        self.ready.len() > 0 && self.port.is_quiet() && self.timers.borrow().next_deadline().is_none()
     }
 
     /// True when the kernel may have answered something.
     #[inline]
     fn submit_and_wait(&self, done: bool) -> io::Result<bool> {
-        if done || !self.ready.borrow().is_empty() {
+        if done || self.ready.len() > 0 {
             return self.port.turn(Wait::Not);
         }
         let doorbell = self.port.doorbell();

@@ -109,11 +109,11 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if !this.point.has_begun() {
-            this.point.begin(cx.waker())?;
             if let Until::Turn = this.until {
-                cx.waker().wake_by_ref();
+                this.point.begin_for_a_turn(cx.waker())?;
                 this.until = Until::NextTurn;
             } else {
+                this.point.begin(cx.waker())?;
                 this.start(cx);
             }
             return Poll::Pending;
@@ -158,10 +158,10 @@ pub struct YieldNow {
 impl Future for YieldNow {
     type Output = Result<(), CancelledError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.point.has_begun() {
-            self.point.begin(cx.waker())?;
-            cx.waker().wake_by_ref();
+            self.point.begin_for_a_turn(cx.waker())?;
             return Poll::Pending;
         }
         let cancelled = self.point.check(cx.waker());

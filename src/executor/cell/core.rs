@@ -1,11 +1,6 @@
 //! What is known of a task beside its body.
 
-use std::{
-    cell::{Cell, RefCell},
-    panic::Location,
-    rc::Rc,
-    task::Waker,
-};
+use std::{cell::Cell, panic::Location, rc::Rc, task::Waker};
 
 use slab::Slab;
 
@@ -16,17 +11,18 @@ use crate::scope::Marks;
 pub(crate) struct Core {
     pub(crate) id: u64,
     pub(crate) spawned_at: &'static Location<'static>,
-    /// Its place in the registry of all tasks.
-    pub(crate) key: Cell<u32>,
     /// How many cancels were asked for, in any of its scopes: they are numbered.
     requests: Cell<u64>,
     /// Cancels of the root scope.
     pub(crate) marks: Marks,
     /// Cancels asked for and not taken back (`cancelling()`).
     pub(crate) cancelling: Cell<u32>,
-    joiner: RefCell<Option<Waiter>>,
-    extra: RefCell<Option<Box<Extra>>>,
+    /// The task that waits for this one's end; further waits are in `extra`.
+    joiner: Cell<Option<TaskRef>>,
+    extra: Cell<Option<Box<Extra>>>,
 }
+
+const _: () = assert!(size_of::<Core>() <= 64);
 
 /// What few tasks have.
 #[derive(Default)]
@@ -42,17 +38,28 @@ impl Core {
         Core {
             id,
             spawned_at,
-            key: Cell::new(0),
             requests: Cell::new(0),
             marks: Marks::new(),
             cancelling: Cell::new(0),
-            joiner: RefCell::new(None),
-            extra: RefCell::new(None),
+            joiner: Cell::new(None),
+            extra: Cell::new(None),
         }
     }
 
+    /// Nothing of the user's may run in `with`: what it touches is out of its place meanwhile.
     fn extra<R>(&self, with: impl FnOnce(&mut Extra) -> R) -> R {
-        with(self.extra.borrow_mut().get_or_insert_default())
+        let mut extra = self.extra.take().unwrap_or_default();
+        let result = with(&mut extra);
+        self.extra.set(Some(extra));
+        result
+    }
+
+    /// As `extra`, if there is any.
+    fn if_extra<R>(&self, with: impl FnOnce(&mut Extra) -> R) -> Option<R> {
+        let mut extra = self.extra.take()?;
+        let result = with(&mut extra);
+        self.extra.set(Some(extra));
+        Some(result)
     }
 
     pub(crate) fn next_request(&self) -> u64 {
@@ -60,8 +67,14 @@ impl Core {
         self.requests.get()
     }
 
+    /// The largest number of all requests so far; zero for none.
+    #[inline]
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
     pub(crate) fn name(&self) -> Rc<str> {
-        let given = self.extra.borrow().as_ref().and_then(|extra| extra.name.clone());
+        let given = self.if_extra(|extra| extra.name.clone()).flatten();
         given.unwrap_or_else(|| format!("Task-{}", self.id).into())
     }
 
@@ -71,47 +84,43 @@ impl Core {
 
     /// The message of the first cancel that was not delivered yet (C5).
     pub(crate) fn message(&self) -> Option<Rc<str>> {
-        self.extra.borrow().as_ref().and_then(|extra| extra.message.clone())
+        self.if_extra(|extra| extra.message.clone()).flatten()
     }
 
     pub(crate) fn set_message(&self, message: Option<Rc<str>>) {
-        if message.is_some() || self.extra.borrow().is_some() {
-            self.extra(|extra| extra.message = message);
+        match message {
+            Some(message) => self.extra(|extra| extra.message = Some(message)),
+            None => drop(self.if_extra(|extra| extra.message = None)),
         }
     }
 
     /// Whoever `waker` stands for is woken when the task is done.
     pub(crate) fn add_joiner(&self, waker: &Waker) {
-        let mut first = self.joiner.borrow_mut();
-        match &*first {
-            None => *first = Some(Waiter::of(waker)),
-            Some(known) if known.is(waker) => {}
-            Some(_) => self.extra(|extra| {
-                if !extra.joiners.iter().any(|known| known.is(waker)) {
-                    extra.joiners.push(Waiter::of(waker));
-                }
-            }),
+        let first = self.joiner.take().or_else(|| TaskRef::of_waker(waker));
+        let known = first.as_ref().is_some_and(|task| task.is_woken_by(waker));
+        self.joiner.set(first);
+        if known || self.if_extra(|extra| extra.joiners.iter().any(|known| known.is(waker))) == Some(true) {
+            return;
         }
+        let waiter = Waiter::of(waker);
+        self.extra(|extra| extra.joiners.push(waiter));
     }
 
     #[inline]
     pub(super) fn wake_joiners(&self) {
-        let first = self.joiner.take();
-        if let Some(waiter) = first {
-            waiter.wake();
-            let others = self.extra.borrow_mut().as_mut().map(|extra| std::mem::take(&mut extra.joiners));
-            others.into_iter().flatten().for_each(Waiter::wake);
+        if let Some(task) = self.joiner.take() {
+            task.schedule();
+        }
+        if let Some(others) = self.if_extra(|extra| std::mem::take(&mut extra.joiners)) {
+            others.into_iter().for_each(Waiter::wake);
         }
     }
 
-    /// Lets go of all that belongs to the home thread.
+    /// Lets go of all that there is to drop, on the home thread.
+    #[inline]
     pub(super) fn clear(&self) {
-        if self.joiner.borrow().is_some() {
-            drop(self.joiner.take());
-        }
-        if self.extra.borrow().is_some() {
-            drop(self.extra.take());
-        }
+        drop(self.joiner.take());
+        drop(self.extra.take());
     }
 
     /// Remembers the waker of a leaf that is not woken with the task, so that a cancel reaches it.
@@ -120,7 +129,11 @@ impl Core {
     }
 
     pub(crate) fn update_side(&self, key: usize, waker: &Waker) {
-        self.extra(|extra| extra.side[key].clone_from(waker));
+        if self.if_extra(|extra| extra.side[key].will_wake(waker)) == Some(false) {
+            let waker = waker.clone();
+            let old = self.extra(|extra| std::mem::replace(&mut extra.side[key], waker));
+            drop(old);
+        }
     }
 
     pub(crate) fn remove_side(&self, key: usize) {
@@ -129,13 +142,19 @@ impl Core {
     }
 
     pub(crate) fn wake_side(&self) {
-        let wakers: Vec<Waker> = match &*self.extra.borrow() {
-            Some(extra) => extra.side.iter().map(|(_, waker)| waker.clone()).collect(),
-            None => return,
-        };
-        for waker in wakers {
-            waker.wake();
+        let keys: Vec<usize> =
+            self.if_extra(|extra| extra.side.iter().map(|(key, _)| key).collect()).unwrap_or_default();
+        for key in keys {
+            // Out of its place while it is called: that may do whatever it likes to the list.
+            if let Some(waker) = self.swap_side(key, Waker::noop().clone()) {
+                waker.wake_by_ref();
+                drop(self.swap_side(key, waker));
+            }
         }
+    }
+
+    fn swap_side(&self, key: usize, waker: Waker) -> Option<Waker> {
+        self.if_extra(|extra| Some(std::mem::replace(extra.side.get_mut(key)?, waker))).flatten()
     }
 }
 

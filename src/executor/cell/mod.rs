@@ -10,13 +10,17 @@
 //! - W5 The body is polled, and dropped, by the one turn that runs on the home thread; never while it is polled.
 
 mod core;
+mod lists;
 mod raw;
+mod spares;
 mod state;
 #[cfg(test)]
 mod tests;
 mod waker;
 
 pub(crate) use self::core::{Core, Waiter};
+pub(super) use lists::{Ready, Registry};
 pub(crate) use raw::{Finish, Outcome, TaskRef, Typed};
-pub(super) use raw::{Header, Spares, release_from_inbox};
+pub(super) use raw::{Header, release_from_inbox};
+pub(super) use spares::Spares;
 pub(crate) use state::Ending;

@@ -2,12 +2,13 @@
 #![allow(unsafe_code)] // fence: W1-W5 in the module above
 
 use std::{
-    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    alloc::{Layout, dealloc},
     any::Any,
-    cell::{Cell, RefCell, UnsafeCell},
+    cell::{Cell, UnsafeCell},
     fmt,
     future::Future,
     marker::PhantomData,
+    mem::{ManuallyDrop, offset_of},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     ptr::NonNull,
@@ -18,17 +19,24 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Core, Ending, state::State, waker};
+use super::{
+    Core, Ending, Spares,
+    lists::Links,
+    spares::{class_of, layout_of},
+    state::State,
+    waker,
+};
 use crate::executor::{context, inbox::Inbox};
 
 /// The part of the allocation that does not depend on the body's type.
 #[repr(C)]
 pub(in crate::executor) struct Header {
     table: &'static Table,
-    state: State,
+    pub(super) state: State,
+    remote_queued: AtomicBool,
     local: Cell<u32>,
     shared: AtomicU32,
-    remote_queued: AtomicBool,
+    pub(super) links: Links,
     /// The next task in the inbox.
     pub(in crate::executor) next: AtomicPtr<Header>,
     home: NonNull<Inbox>,
@@ -41,9 +49,12 @@ const HOLDS_HOME: u32 = 1 << 31;
 /// What depends on the body's type.
 struct Table {
     layout: Layout,
+    /// Where `Spares` keeps memory of that layout.
+    class: usize,
     /// The name of the body's type, for reports.
     body: fn() -> &'static str,
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Option<Ending>,
+    fail: unsafe fn(NonNull<Header>, Box<dyn Any + Send>),
     /// Where the `Option<Outcome<R>>` is; null while there is a body.
     result: unsafe fn(NonNull<Header>) -> *mut (),
     drop_stage: unsafe fn(NonNull<Header>),
@@ -84,18 +95,6 @@ pub(crate) struct Typed<R> {
     _result: PhantomData<fn() -> R>,
 }
 
-/// Memory of tasks that are over, by size, for the next ones.
-#[derive(Default)]
-pub(in crate::executor) struct Spares {
-    classes: RefCell<Vec<Vec<NonNull<u8>>>>,
-}
-
-/// Sizes are rounded up to this, and kept up to that many of them, and so many of each.
-const CLASS_BYTES: usize = 32;
-const CLASSES_MAX: usize = 64;
-const SPARES_MAX: usize = 1024;
-const SPARE_ALIGN: usize = 16;
-
 impl<R> Typed<R> {
     /// Makes a task. It is not scheduled yet.
     ///
@@ -116,13 +115,19 @@ impl<R> Typed<R> {
             local: Cell::new(1),
             shared: AtomicU32::new(1),
             remote_queued: AtomicBool::new(false),
+            links: Links::default(),
             next: AtomicPtr::new(std::ptr::null_mut()),
             home,
             core,
         };
-        let memory = spares.take(table.layout).cast::<Whole<F, R>>();
+        let memory = spares.take(table.layout, table.class).cast::<Whole<F, R>>();
+        // In two parts: a whole would be put together elsewhere and copied.
         // SAFETY: the memory has the layout of the cell and is ours alone.
-        unsafe { memory.write(Whole { header, stage: UnsafeCell::new(Stage::Body(body)) }) };
+        unsafe { memory.cast().write(header) };
+        // SAFETY: the stage is inside the cell.
+        let stage = unsafe { memory.byte_add(offset_of!(Whole<F, R>, stage)) };
+        // SAFETY: as for the header.
+        unsafe { stage.cast().write(UnsafeCell::new(Stage::<F, R>::Body(body))) };
         Typed { task: TaskRef { header: memory.cast() }, _result: PhantomData }
     }
 
@@ -178,8 +183,28 @@ impl<R> Typed<R> {
 }
 
 impl TaskRef {
+    /// Without counting a reference.
+    ///
+    /// # Safety
+    /// W2: there is a reference that lasts for as long as this one is used.
     #[inline]
-    fn header(&self) -> &Header {
+    pub(super) unsafe fn uncounted(header: NonNull<Header>) -> ManuallyDrop<TaskRef> {
+        ManuallyDrop::new(TaskRef { header })
+    }
+
+    #[inline]
+    pub(super) fn as_header(&self) -> NonNull<Header> {
+        self.header
+    }
+
+    /// The reference as a pointer; it stays counted.
+    #[inline]
+    pub(super) fn into_header(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).header
+    }
+
+    #[inline]
+    pub(super) fn header(&self) -> &Header {
         // SAFETY: W2: the header lives as long as a reference.
         unsafe { self.header.as_ref() }
     }
@@ -221,16 +246,23 @@ impl TaskRef {
     /// Puts the task into its runtime's run queue, unless it is there. A task that is not done has a runtime.
     #[inline]
     pub(crate) fn schedule(&self) {
-        if self.header().state.schedule() {
+        if self.mark_scheduled() {
             context::push_ready(self.header().home, self.clone());
         }
+    }
+
+    /// True when the caller has to put the task into the run queue.
+    #[must_use]
+    #[inline]
+    pub(in crate::executor) fn mark_scheduled(&self) -> bool {
+        self.header().state.schedule()
     }
 
     pub(in crate::executor) fn home(&self) -> NonNull<Inbox> {
         self.header().home
     }
 
-    /// Polls the body once. Returns how it ended, if it did.
+    /// Polls the body once. Returns how it ended, if it did. A panic of the body comes out of here: call `fail` then.
     #[inline]
     pub(in crate::executor) fn run(&self) -> Option<Ending> {
         if !self.header().state.start() {
@@ -240,6 +272,12 @@ impl TaskRef {
         let mut cx = Context::from_waker(&waker);
         // SAFETY: W5: we are the turn, and the body is not being polled: a task runs once at a time.
         unsafe { (self.header().table.poll)(self.header, &mut cx) }
+    }
+
+    /// The body has panicked: drops what is left of it, and keeps the panic as its result.
+    pub(in crate::executor) fn fail(&self, payload: Box<dyn Any + Send>) {
+        // SAFETY: W5: we are the turn, and the body is not being polled any more.
+        unsafe { (self.header().table.fail)(self.header, payload) }
     }
 
     /// Marks the task done and wakes who waits for it; true when an error goes unseen.
@@ -290,12 +328,20 @@ impl Clone for TaskRef {
 }
 
 impl Drop for TaskRef {
+    #[inline]
     fn drop(&mut self) {
         let local = &self.header().local;
         if local.get() > 1 {
             local.set(local.get() - 1);
-            return;
+        } else {
+            self.drop_last();
         }
+    }
+}
+
+impl TaskRef {
+    #[cold]
+    fn drop_last(&self) {
         // The last one. What the stage still holds goes first, while the count is not zero: it may refer to the task.
         if !self.header().state.is_empty() {
             // SAFETY: W5: a task that is being polled is referred to by the turn, so this is not one.
@@ -343,23 +389,19 @@ pub(super) unsafe fn release_shared(header: NonNull<Header>, at_home: bool) {
 /// No reference is left.
 unsafe fn free(header: NonNull<Header>, at_home: bool) {
     // SAFETY: passed on; read out before the memory goes.
-    let (layout, home, shared) = {
+    let (table, home, shared) = {
         // SAFETY: as above.
         let header = unsafe { header.as_ref() };
-        (header.table.layout, header.home, header.shared.load(Ordering::Relaxed))
+        (header.table, header.home, header.shared.load(Ordering::Relaxed))
     };
-    // SAFETY: the header is alive until it is freed below.
-    let core = unsafe { &raw mut (*header.as_ptr()).core };
-    // SAFETY: the core is not used again. It may be dropped anywhere: with the last local reference it was cleared of
-    // all that belongs to the home thread.
-    unsafe { std::ptr::drop_in_place(core) };
+    // There is nothing left to drop in the core: it was cleared with the last local reference.
     if shared & HOLDS_HOME != 0 {
         // SAFETY: W3: the reference that the first waker took.
         unsafe { Arc::decrement_strong_count(home.as_ptr()) };
     }
-    if !(at_home && context::keep_spare(header.cast(), layout)) {
+    if !(at_home && context::try_with(|runtime| runtime.spares.keep(header.cast(), table.class)) == Some(true)) {
         // SAFETY: made by `Spares::take` with this layout.
-        unsafe { dealloc(header.as_ptr().cast(), layout) }
+        unsafe { dealloc(header.as_ptr().cast(), table.layout) }
     }
 }
 
@@ -373,7 +415,7 @@ pub(super) unsafe fn wake(header: NonNull<Header>) {
     let at_home = context::with_home(task.home, |runtime| {
         if task.local.get() > 0 && task.state.schedule() {
             task.local.set(task.local.get() + 1);
-            runtime.ready.borrow_mut().push_back(TaskRef { header });
+            runtime.ready.push(TaskRef { header });
         }
     });
     if at_home.is_some() {
@@ -416,21 +458,15 @@ impl Header {
 // ---- what depends on the type of the body
 
 const fn table<F: Future, R, M: Finish<F::Output, Result = R>>() -> Table {
+    let layout = layout_of::<Whole<F, R>>();
     Table {
-        layout: layout_of::<Whole<F, R>>(),
+        layout,
+        class: class_of(layout),
         body: std::any::type_name::<F>,
         poll: poll::<F, R, M>,
+        fail: fail::<F, R>,
         result: result::<F, R>,
         drop_stage: drop_stage::<F, R>,
-    }
-}
-
-/// Rounded up, so that tasks of about the same size share their memory in turn.
-const fn layout_of<T>() -> Layout {
-    let align = if align_of::<T>() > SPARE_ALIGN { align_of::<T>() } else { SPARE_ALIGN };
-    match Layout::from_size_align(size_of::<T>().next_multiple_of(CLASS_BYTES), align) {
-        Ok(layout) => layout,
-        Err(_) => panic!("the body of a task is larger than memory"),
     }
 }
 
@@ -450,34 +486,36 @@ where
 {
     // SAFETY: passed on.
     let stage = unsafe { stage::<F, R>(header) };
-    let polled = catch_unwind(AssertUnwindSafe(|| {
+    let output = {
         // SAFETY: W5: nobody else refers to the stage while its body is polled or dropped.
-        let Stage::Body(body) = (unsafe { &mut *stage }) else { return Poll::Pending };
+        let Stage::Body(body) = (unsafe { &mut *stage }) else { return None };
         // SAFETY: the body is not moved until it is dropped in place.
-        unsafe { Pin::new_unchecked(body) }.poll(cx)
-    }));
-    let (outcome, ending) = match polled {
-        Ok(Poll::Pending) => return None,
-        Ok(Poll::Ready(output)) => {
-            // The body goes before anybody sees its result. A panic on the way is the task's own.
-            match drop_body(stage).and_then(|()| catch_unwind(AssertUnwindSafe(|| M::finish(output)))) {
-                Ok((result, ending)) => (Outcome::Value(result), ending),
-                Err(payload) => (Outcome::Panic(payload), Ending::Panic),
-            }
-        }
-        Err(payload) => {
-            // A second panic while the body of the first one goes says nothing more.
-            drop(drop_body(stage));
-            (Outcome::Panic(payload), Ending::Panic)
+        match unsafe { Pin::new_unchecked(body) }.poll(cx) {
+            Poll::Pending => return None,
+            Poll::Ready(output) => output,
         }
     };
-    // SAFETY: W5; `drop_body` left `Gone` behind.
-    unsafe { stage.write(Stage::Result(Some(outcome))) };
+    // The body goes before anybody sees its result. A panic on the way is the task's own.
+    empty(stage);
+    let (result, ending) = M::finish(output);
+    // SAFETY: W5; `empty` left `Gone` behind.
+    unsafe { stage.write(Stage::Result(Some(Outcome::Value(result)))) };
     Some(ending)
 }
 
+/// # Safety
+/// As for `stage`, and W5.
+unsafe fn fail<F, R>(header: NonNull<Header>, payload: Box<dyn Any + Send>) {
+    // SAFETY: passed on.
+    let stage = unsafe { stage::<F, R>(header) };
+    // A second panic while the body of the first one goes says nothing more.
+    drop(catch_unwind(AssertUnwindSafe(|| empty(stage))));
+    // SAFETY: W5; `empty` left `Gone` behind.
+    unsafe { stage.write(Stage::Result(Some(Outcome::Panic(payload)))) };
+}
+
 /// Drops what the stage holds, in place, and leaves `Gone` behind even if that panics.
-fn drop_body<F, R>(stage: *mut Stage<F, R>) -> Result<(), Box<dyn Any + Send>> {
+fn empty<F, R>(stage: *mut Stage<F, R>) {
     struct Gone<F, R>(*mut Stage<F, R>);
     impl<F, R> Drop for Gone<F, R> {
         fn drop(&mut self) {
@@ -485,11 +523,9 @@ fn drop_body<F, R>(stage: *mut Stage<F, R>) -> Result<(), Box<dyn Any + Send>> {
             unsafe { self.0.write(Stage::Gone) }
         }
     }
-    catch_unwind(AssertUnwindSafe(|| {
-        let gone = Gone(stage);
-        // SAFETY: W5: nobody else refers to the stage; the guard makes sure that it is dropped once.
-        unsafe { std::ptr::drop_in_place(gone.0) }
-    }))
+    let gone = Gone(stage);
+    // SAFETY: W5: nobody else refers to the stage; the guard makes sure that it is dropped once.
+    unsafe { std::ptr::drop_in_place(gone.0) }
 }
 
 /// # Safety
@@ -508,55 +544,7 @@ unsafe fn result<F, R>(header: NonNull<Header>) -> *mut () {
 /// As for `stage`, and W5.
 unsafe fn drop_stage<F, R>(header: NonNull<Header>) {
     // SAFETY: passed on.
-    let stage = unsafe { stage::<F, R>(header) };
-    if let Err(payload) = drop_body(stage) {
-        std::panic::resume_unwind(payload);
-    }
-}
-
-// ---- memory
-
-impl Spares {
-    #[inline]
-    fn class(layout: Layout) -> Option<usize> {
-        let class = layout.size() / CLASS_BYTES;
-        (layout.align() == SPARE_ALIGN && class < CLASSES_MAX).then_some(class)
-    }
-
-    fn take(&self, layout: Layout) -> NonNull<u8> {
-        let spare = Spares::class(layout).and_then(|class| self.classes.borrow_mut().get_mut(class)?.pop());
-        spare.unwrap_or_else(|| {
-            // SAFETY: a cell is never empty: it has a header.
-            let memory = unsafe { alloc(layout) };
-            NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
-        })
-    }
-
-    /// Keeps memory for a next task; false when there is enough of it.
-    pub(in crate::executor) fn keep(&self, memory: NonNull<u8>, layout: Layout) -> bool {
-        let Some(class) = Spares::class(layout) else { return false };
-        let mut classes = self.classes.borrow_mut();
-        if classes.is_empty() {
-            classes.resize_with(CLASSES_MAX, Vec::new);
-        }
-        let room = classes[class].len() < SPARES_MAX;
-        if room {
-            classes[class].push(memory);
-        }
-        room
-    }
-}
-
-impl Drop for Spares {
-    fn drop(&mut self) {
-        for (class, memories) in self.classes.get_mut().iter_mut().enumerate() {
-            for memory in memories.drain(..) {
-                let layout = Layout::from_size_align(class * CLASS_BYTES, SPARE_ALIGN).expect("it was one before");
-                // SAFETY: only memory of this layout is kept in this class.
-                unsafe { dealloc(memory.as_ptr(), layout) }
-            }
-        }
-    }
+    empty(unsafe { stage::<F, R>(header) });
 }
 
 impl fmt::Debug for TaskRef {

@@ -19,6 +19,8 @@ bitflags! {
         const DETACHED = 1 << 4;
         /// There is neither a body nor a result left to drop.
         const EMPTY = 1 << 5;
+        /// In the list of its runtime's tasks.
+        const REGISTERED = 1 << 6;
     }
 }
 
@@ -104,6 +106,16 @@ impl State {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.0.get().contains(Flags::EMPTY)
+    }
+
+    /// Returns what it was before.
+    #[inline]
+    pub(super) fn set_registered(&self, registered: bool) -> bool {
+        let flags = self.0.get();
+        let mut new = flags;
+        new.set(Flags::REGISTERED, registered);
+        self.0.set(new);
+        flags.contains(Flags::REGISTERED)
     }
 
     pub(super) fn is_detached(&self) -> bool {

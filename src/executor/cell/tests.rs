@@ -2,14 +2,14 @@
 
 use std::{
     cell::Cell,
-    panic::Location,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
     thread,
 };
 
-use super::{Core, Ending, Finish, Outcome, Spares, Typed};
+use super::{Core, Ending, Finish, Outcome, Ready, Registry, Spares, TaskRef, Typed};
 use crate::{driver::Doorbell, executor::inbox::Inbox, sys};
 
 /// The output is the result.
@@ -83,11 +83,46 @@ fn body_that_panics_is_dropped_once_and_its_payload_kept() {
         },
         &home,
     );
-    assert_eq!(task.task().run(), Some(Ending::Panic));
+    let payload = catch_unwind(AssertUnwindSafe(|| task.task().run())).unwrap_err();
+    task.task().fail(payload);
     assert_eq!(drops.get(), 1);
     let _ = task.task().end(Ending::Panic);
     let Some(Outcome::Panic(payload)) = task.take() else { panic!("the body panicked") };
     assert_eq!(payload.downcast_ref(), Some(&"payload"));
+}
+
+#[test]
+fn run_queue_is_first_in_first_out_and_holds_what_is_in_it() {
+    // S1
+    let (home, ready) = (home(), Ready::default());
+    let tasks: Vec<Typed<()>> = (0..3).map(|_| task(async {}, &home)).collect();
+    for round in 0..2 {
+        tasks.iter().for_each(|task| ready.push(task.task().clone()));
+        let popped: Vec<TaskRef> = std::iter::from_fn(|| ready.pop()).collect();
+        assert!(popped.iter().zip(&tasks).all(|(popped, task)| popped.is(task.task())), "round {round}");
+        assert_eq!((popped.len(), ready.len()), (3, 0));
+    }
+    // The queue has the last references; it goes with one task in it.
+    tasks.into_iter().for_each(|task| ready.push(task.task().clone()));
+    assert!(ready.pop().is_some());
+}
+
+#[test]
+fn registry_lets_go_in_any_order_and_once() {
+    let (home, registry) = (home(), Registry::default());
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+        let tasks: Vec<Typed<()>> = (0..3).map(|_| task(async {}, &home)).collect();
+        tasks.iter().for_each(|task| registry.insert(task.task().clone()));
+        for (gone, index) in order.into_iter().enumerate() {
+            assert!(registry.remove(tasks[index].task()).is_some_and(|task| task.is(tasks[index].task())));
+            assert!(registry.remove(tasks[index].task()).is_none());
+            let left = registry.all();
+            assert_eq!(left.len(), 2 - gone);
+            assert!(left.iter().all(|left| order[gone + 1..].iter().any(|&kept| left.is(tasks[kept].task()))));
+        }
+    }
+    registry.insert(task(async {}, &home).task().clone());
+    assert_eq!(registry.len(), 1, "it goes with its last task");
 }
 
 /// A body that gives its waker away and never ends.
