@@ -92,20 +92,28 @@ impl<T: Operation> Future for Leaf<T> {
         {
             return Poll::Ready(operation.finish(Err(cancelled.into())));
         }
-        let Poll::Ready((operation, completion)) = Pin::new(&mut this.op).poll(cx) else {
-            if !this.asked && this.point.has_request() {
-                this.asked = true;
-                this.op.cancel();
+        loop {
+            let Poll::Ready((operation, completion)) = Pin::new(&mut this.op).poll(cx) else {
+                if !this.asked && this.point.has_request() {
+                    this.asked = true;
+                    this.op.cancel();
+                }
+                return Poll::Pending;
+            };
+            let ours = this.asked || this.point.has_request();
+            if completion.is_cancelled() && !ours && T::RESTARTS {
+                // Somebody's signal, not our cancel.
+                this.op.restart(operation);
+                continue;
             }
-            return Poll::Pending;
-        };
-        let result = if completion.is_cancelled() {
-            this.point.deliver();
-            Err(CancelledError.into())
-        } else {
-            completion.result()
-        };
-        this.point.end();
-        Poll::Ready(operation.finish(result))
+            let result = if completion.is_cancelled() && ours {
+                this.point.deliver();
+                Err(CancelledError.into())
+            } else {
+                completion.result()
+            };
+            this.point.end();
+            return Poll::Ready(operation.finish(result));
+        }
     }
 }

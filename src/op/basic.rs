@@ -41,6 +41,7 @@ pub(crate) struct Connect {
 impl Operation for Connect {
     type Output = io::Result<Rc<Socket>>;
     const NAME: &'static str = "connect";
+    const RESTARTS: bool = false; // it may have begun: a second one would be refused
 
     fn request(&mut self) -> Request {
         let (address, len) = self.address.as_raw();

@@ -68,6 +68,9 @@ pub(crate) trait Operation: 'static {
     /// For reports: what it is called.
     const NAME: &'static str;
 
+    /// Whether it may simply be asked for again when it was interrupted before it did anything.
+    const RESTARTS: bool = true;
+
     /// What to ask of the kernel. Points to heap memory that `self` owns, never into `self`, which may be moved.
     fn request(&mut self) -> Request;
 
@@ -104,6 +107,11 @@ impl<T: Operation> Op<T> {
                 None
             }
         }
+    }
+
+    /// Starts over with an operation that has ended without doing anything.
+    pub(crate) fn restart(&mut self, operation: T) {
+        self.life = Life::New(operation);
     }
 
     /// Asks the kernel to end the operation; the future stays pending until it says how it ended.
