@@ -84,7 +84,9 @@ pub use error::{
 pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
 pub use fs::Descriptor;
 pub use net::{Addresses, Bind, TcpListener, TcpStream, ToAddresses};
-pub use streams::{OpenConnection, Server, StartServer, StreamReader, StreamWriter, open_connection, start_server};
+pub use streams::{
+    Feed, OpenConnection, Server, StartServer, StreamReader, StreamWriter, open_connection, start_server,
+};
 pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,
     timeout, timeout_at, wait_for, yield_now,

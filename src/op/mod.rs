@@ -54,7 +54,7 @@ pub(crate) use basic::Connect;
 pub(crate) use basic::Nop;
 pub(crate) use port::Port;
 pub(crate) use send::Segment;
-pub(crate) use socket::Socket;
+pub(crate) use socket::{Kind, Socket};
 pub(crate) use source::{Source, Way};
 pub(crate) use transfer::{ReadInto, Ready, Send, WriteFrom};
 pub(crate) use waiters::Waiters;

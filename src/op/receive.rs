@@ -18,11 +18,11 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Socket,
     slot::Owner,
-    socket::{LINGER_BYTES_MAX, Phase},
+    socket::{Kind, LINGER_BYTES_MAX, Phase},
 };
 use crate::{
     buf::{Chunk, IoBufMut, Pool, append, fill, received},
-    driver::{Answer, Completion, Interest, Request, Token},
+    driver::{Answer, CURRENT, Completion, Interest, Request, Token},
 };
 
 pub(super) struct Receiving {
@@ -76,6 +76,8 @@ enum End {
     Finished,
     /// The number of the system's error.
     Failed(i32),
+    /// An error of another origin.
+    FailedAs(io::ErrorKind),
 }
 
 /// How to receive next.
@@ -154,6 +156,7 @@ impl Socket {
     pub(crate) fn end_of_stream(&self) -> io::Result<()> {
         match self.receiving.end.get() {
             End::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
+            End::FailedAs(kind) => Err(kind.into()),
             End::Open | End::Finished => Ok(()),
         }
     }
@@ -171,6 +174,29 @@ impl Socket {
         self.receiving.wanted.set(Some(have));
         self.arm_receive();
         Poll::Pending
+    }
+
+    /// Puts bytes in as if they had been received.
+    pub(crate) fn feed(self: &Rc<Socket>, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut incoming = self.receiving.incoming.borrow_mut();
+        self.receiving.buffered.set(self.receiving.buffered() + bytes.len());
+        incoming.get_or_insert_with(|| self.port.take_incoming()).pieces.push_back(Piece::Owned(bytes));
+        drop(incoming);
+        self.after_completion(false);
+    }
+
+    /// Ends the stream behind what was put in.
+    pub(crate) fn feed_end(self: &Rc<Socket>, error: Option<io::Error>) {
+        let end = match error.map(|error| (error.raw_os_error(), error.kind())) {
+            None => End::Finished,
+            Some((Some(errno), _)) => End::Failed(errno),
+            Some((None, kind)) => End::FailedAs(kind),
+        };
+        self.receiving.end.set(end);
+        self.after_completion(false);
     }
 
     /// Takes what comes first, at most `most` bytes.
@@ -294,10 +320,12 @@ impl Socket {
             return;
         }
         let small = matches!(self.receiving.style.get(), Style::Small { .. });
-        let armed = if small && self.port.profile().has_multishot() {
-            Armed::Many(self.stand(&Request::RecvMany { fd: self.raw_fd() }))
-        } else {
-            self.receive_once()
+        let armed = match self.kind() {
+            Kind::Connection if small && self.port.profile().has_multishot() => {
+                Armed::Many(self.stand(&Request::RecvMany { fd: self.raw_fd() }))
+            }
+            Kind::Connection | Kind::Pipe => self.receive_once(),
+            Kind::Memory => return,
         };
         self.receiving.armed.set(armed);
     }
@@ -314,7 +342,11 @@ impl Socket {
             room.reserve(size);
             let space = room.spare_capacity_mut();
             let len = crate::driver::transfer_len(space.len());
-            Request::Recv { fd: self.raw_fd(), into: space.as_mut_ptr().cast(), len }
+            let (fd, into) = (self.raw_fd(), space.as_mut_ptr().cast());
+            match self.kind() {
+                Kind::Pipe => Request::Read { fd, into, len, offset: CURRENT },
+                Kind::Connection | Kind::Memory => Request::Recv { fd, into, len },
+            }
         };
         Armed::Once(self.stand(&request))
     }

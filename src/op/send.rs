@@ -17,12 +17,12 @@ use bytes::Bytes;
 use super::{
     Socket, Waiters,
     slot::Owner,
-    socket::{Phase, closed},
+    socket::{Kind, Phase, closed},
     transfer::SendTurn,
 };
 use crate::{
     buf::append,
-    driver::{Answer, Completion, Interest, Request, transfer_len},
+    driver::{Answer, CURRENT, Completion, Interest, Request, transfer_len},
     sys::{GATHER_MAX, Message},
 };
 
@@ -264,7 +264,7 @@ impl Socket {
             return self.proceed_with_close();
         }
         let request = match &mut *self.sending.outgoing.borrow_mut() {
-            Some(outgoing) => outgoing.next_request(self.raw_fd()),
+            Some(outgoing) => outgoing.next_request(self.raw_fd(), self.kind()),
             None => None,
         };
         if let Some(request) = request {
@@ -277,8 +277,11 @@ impl Socket {
         }
         if self.sending.finish.get() == Finish::Wanted {
             self.sending.finish.set(Finish::Sent);
-            // It fails only for a socket that is not connected any more, to which nothing can be said.
-            let _ = self.shutdown_write();
+            match self.kind() {
+                Kind::Connection | Kind::Memory => self.shutdown_write(),
+                // A pipe says its end by being closed.
+                Kind::Pipe => return self.close(),
+            }
         }
         if self.phase.get() == Phase::Flushing {
             self.proceed_with_close();
@@ -334,7 +337,7 @@ impl Socket {
 impl Outgoing {
     /// What to send next: the rest of what was flying, else what queued behind it.
     #[inline]
-    fn next_request(&mut self, fd: std::os::fd::RawFd) -> Option<Request> {
+    fn next_request(&mut self, fd: std::os::fd::RawFd, kind: Kind) -> Option<Request> {
         if self.flying.is_empty() {
             let count = self.queue.len().min(GATHER_MAX);
             if count == self.queue.len() {
@@ -344,6 +347,10 @@ impl Outgoing {
             }
         }
         let first = &self.flying.front()?.bytes()[self.sent..];
+        if kind == Kind::Pipe {
+            let len = transfer_len(first.len());
+            return Some(Request::Write { fd, from: first.as_ptr(), len, offset: CURRENT });
+        }
         if self.flying.len() == 1 {
             return Some(Request::Send { fd, from: first.as_ptr(), len: transfer_len(first.len()) });
         }
@@ -384,21 +391,23 @@ mod tests {
     fn a_short_send_goes_on_where_it_stopped() {
         // SW9: order of writes is order of bytes.
         let mut outgoing = outgoing(&[b"abc", b"defg", b"hi"]);
-        assert!(matches!(outgoing.next_request(3), Some(Request::SendMessage { .. })));
+        assert!(matches!(outgoing.next_request(3, Kind::Connection), Some(Request::SendMessage { .. })));
         let mut count = 5;
         assert!(outgoing.retire_one(&mut count).is_some());
         assert!(outgoing.retire_one(&mut count).is_none());
         assert_eq!((outgoing.sent, outgoing.flying.len()), (2, 2));
         let mut count = 2;
         assert!(outgoing.retire_one(&mut count).is_some());
-        let Some(Request::Send { len, .. }) = outgoing.next_request(3) else { panic!("one segment is left") };
+        let Some(Request::Send { len, .. }) = outgoing.next_request(3, Kind::Connection) else {
+            panic!("one segment is left")
+        };
         assert_eq!(len, 2);
     }
 
     #[test]
     fn a_long_queue_leaves_in_batches_that_one_message_can_list() {
         let mut outgoing = outgoing(&[&b"x"[..]; GATHER_MAX + 1]);
-        assert!(outgoing.next_request(3).is_some());
+        assert!(outgoing.next_request(3, Kind::Connection).is_some());
         assert_eq!((outgoing.flying.len(), outgoing.queue.len()), (GATHER_MAX, 1));
     }
 }

@@ -1,11 +1,11 @@
-//! A connected socket: one receiving and one sending direction, and a close that loses nothing.
+//! A connected socket or the end of a pipe: one receiving and one sending direction, and a close that loses nothing.
 //!
 //! ```text
 //! Open ─close→ Flushing ─all sent→ (FIN) Stopping ─receive ended─┬─ nothing unread ──────────────→ Closing ─→ Closed
 //!                                                                └─ unread: Lingering ─end, 64 KiB or 1 s─↗
 //! ```
 //! Closing a socket with unread bytes makes the kernel send a reset, which takes our last bytes out of the peer's hands;
-//! hence the lingering.
+//! hence the lingering. A pipe has nothing to linger for: its one direction is closed, that is all.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,9 +23,21 @@ use crate::sys;
 pub(crate) struct Socket {
     pub(super) port: Rc<Port>,
     fd: RefCell<Option<OwnedFd>>,
+    kind: Kind,
     pub(super) phase: Cell<Phase>,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
+}
+
+/// What the descriptor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A connected socket: received from and sent to.
+    Connection,
+    /// One end of a pipe: read or written, in one direction.
+    Pipe,
+    /// None at all: what arrives is put in by hand.
+    Memory,
 }
 
 /// How far the close has come.
@@ -49,9 +61,14 @@ pub(super) const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 impl Socket {
     pub(crate) fn new(port: &Rc<Port>, fd: OwnedFd) -> Rc<Socket> {
+        Socket::of_kind(port, Some(fd), Kind::Connection)
+    }
+
+    pub(crate) fn of_kind(port: &Rc<Port>, fd: Option<OwnedFd>, kind: Kind) -> Rc<Socket> {
         Rc::new(Socket {
             port: port.clone(),
-            fd: RefCell::new(Some(fd)),
+            fd: RefCell::new(fd),
+            kind,
             phase: Cell::new(Phase::Open),
             receiving: Receiving::new(),
             sending: Sending::new(),
@@ -61,6 +78,11 @@ impl Socket {
     #[inline]
     pub(crate) fn port(&self) -> &Rc<Port> {
         &self.port
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// -1 once the descriptor is closed: an operation on it fails and touches nobody else's.
@@ -88,8 +110,12 @@ impl Socket {
         self.with_fd(|fd| sys::set_nodelay(fd, on))
     }
 
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        self.with_fd(sys::shutdown_write)
+    /// Says the end of the stream to the peer. It fails only for a socket that is not connected any more, to which nothing
+    /// can be said.
+    pub(super) fn shutdown_write(&self) {
+        if self.kind == Kind::Connection {
+            let _ = self.with_fd(sys::shutdown_write);
+        }
     }
 
     #[inline]
@@ -137,14 +163,13 @@ impl Socket {
 
     /// Everything is sent: say so to the peer, and end the receive.
     fn stop(self: &Rc<Socket>) -> Phase {
-        // It fails only for a socket that is not connected any more, to which nothing can be said.
-        let _ = self.shutdown_write();
+        self.shutdown_write();
         self.stop_receiving();
         Phase::Stopping
     }
 
     fn has_unread(&self) -> bool {
-        if self.receiving.has_ended() || self.sending.has_failed() {
+        if self.receiving.has_ended() || self.sending.has_failed() || self.kind != Kind::Connection {
             return false;
         }
         self.receiving.buffered() > 0 || self.with_fd(|fd| Ok(sys::has_unread(fd))).unwrap_or(false)

@@ -1,13 +1,14 @@
 //! The reading half of a stream.
 
-use std::{fmt, io, rc::Rc};
+use std::{fmt, io, os::fd::OwnedFd, rc::Rc};
 
 use bytes::Bytes;
 
+use super::connection::check_limit;
 use crate::{
     error::{IncompleteReadError, LimitOverrunError},
-    executor::wait,
-    op::Socket,
+    executor::{context, wait},
+    op::{Kind, Socket},
 };
 
 /// Reads from a connection, with everything that has arrived kept for the next read.
@@ -31,6 +32,32 @@ impl StreamReader {
     pub(super) fn new(socket: Rc<Socket>, limit: usize) -> StreamReader {
         socket.set_limit(limit);
         StreamReader { socket, limit }
+    }
+
+    /// Reads from a descriptor that is no socket: the reading end of a pipe, a terminal. `limit` is how long a line may be,
+    /// in bytes. The descriptor is closed when the reader is dropped.
+    ///
+    /// # Errors
+    /// A limit of zero.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    ///
+    /// ```
+    /// # use ringio::{StreamReader, StreamWriter};
+    /// # ringio::run(async {
+    /// let (reader, writer) = std::io::pipe()?;
+    /// let (mut reader, mut writer) = (StreamReader::from_pipe(reader.into(), 1024)?, StreamWriter::from_pipe(writer.into()));
+    /// writer.write(b"hello\n")?;
+    /// assert_eq!(reader.readline().await?, "hello\n");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[doc(alias = "asyncio.loop.connect_read_pipe")]
+    #[track_caller]
+    pub fn from_pipe(fd: OwnedFd, limit: usize) -> io::Result<StreamReader> {
+        let port = context::with(|runtime| runtime.port.clone());
+        check_limit(limit)?;
+        Ok(StreamReader::new(Socket::of_kind(&port, Some(fd), Kind::Pipe), limit))
     }
 
     /// Reads what there is, at least one byte and at most `n`; empty at the end of the stream, and for an `n` of zero.
@@ -128,6 +155,15 @@ impl StreamReader {
     #[doc(alias = "asyncio.StreamReader.at_eof")]
     pub fn at_eof(&self) -> bool {
         self.socket.has_ended() && self.socket.buffered() == 0
+    }
+}
+
+impl Drop for StreamReader {
+    fn drop(&mut self) {
+        // A connection is closed by its writer; a pipe has none on this side.
+        if self.socket.kind() == Kind::Pipe {
+            self.socket.close();
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The writing half of a stream.
 
-use std::{fmt, io, net::SocketAddr, rc::Rc};
+use std::{fmt, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc};
 
 use bytes::Bytes;
 
 use crate::{
-    executor::wait,
-    op::{Segment, Socket},
+    executor::{context, wait},
+    op::{Kind, Segment, Socket},
 };
 
 /// Writes to a connection. What was written is sent by the runtime, in order, whatever becomes of the writer; dropping it
@@ -25,6 +25,18 @@ const LOW_BYTES: usize = 16 * 1024;
 impl StreamWriter {
     pub(super) fn new(socket: Rc<Socket>) -> StreamWriter {
         StreamWriter { socket }
+    }
+
+    /// Writes to a descriptor that is no socket: the writing end of a pipe, a terminal. Nobody reading any more is an error of
+    /// kind [`BrokenPipe`](io::ErrorKind::BrokenPipe), as soon as something is written.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[doc(alias = "asyncio.loop.connect_write_pipe")]
+    #[track_caller]
+    pub fn from_pipe(fd: OwnedFd) -> StreamWriter {
+        let port = context::with(|runtime| runtime.port.clone());
+        StreamWriter::new(Socket::of_kind(&port, Some(fd), Kind::Pipe))
     }
 
     /// Queues a copy of `data`. Everything written in one turn is sent together at its end.
@@ -63,6 +75,17 @@ impl StreamWriter {
             polled
         })
         .await?
+    }
+
+    /// Waits until everything that was written is with the kernel.
+    ///
+    /// # Errors
+    /// As [`drain`](StreamWriter::drain).
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: what was written is still sent.
+    pub async fn flush(&self) -> io::Result<()> {
+        wait(|cx| self.socket.poll_queued_at_most(0, cx.waker())).await?
     }
 
     /// Sends the end of the stream after what was written; reading goes on.

@@ -12,6 +12,8 @@ mod leaf;
 mod misuse;
 mod pairs;
 mod panics;
+mod pipes;
+
 mod programs;
 mod runner;
 mod scheduling;
