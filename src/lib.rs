@@ -85,7 +85,8 @@ pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report
 pub use fs::Descriptor;
 pub use net::{Addresses, Bind, TcpListener, TcpStream, ToAddresses};
 pub use streams::{
-    Feed, OpenConnection, Server, StartServer, StreamReader, StreamWriter, open_connection, start_server,
+    Feed, Lines, OpenConnection, Separators, Server, StartServer, StreamReader, StreamWriter, open_connection,
+    start_server,
 };
 pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,

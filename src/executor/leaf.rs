@@ -41,29 +41,39 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.point.has_begun() {
-            if let Err(cancelled) = this.point.check(cx.waker()) {
-                this.point.end();
-                return Poll::Ready(Err(cancelled));
-            }
-            let polled = (this.poll)(cx);
-            if polled.is_ready() {
-                this.point.end();
-            }
-            return polled.map(Ok);
+        poll_wait(&mut this.point, cx, &mut this.poll)
+    }
+}
+
+/// One poll of such a wait, for what is polled by hand and keeps the `point` itself.
+#[inline]
+pub(crate) fn poll_wait<R>(
+    point: &mut CancelPoint,
+    cx: &mut Context<'_>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
+) -> Poll<Result<R, CancelledError>> {
+    if point.has_begun() {
+        if let Err(cancelled) = point.check(cx.waker()) {
+            point.end();
+            return Poll::Ready(Err(cancelled));
         }
-        // What is there already is taken without a cancel point (S3), but not for ever (S4).
-        if context::with(|runtime| runtime.spend()) {
-            if let Poll::Ready(ready) = (this.poll)(cx) {
-                return Poll::Ready(Ok(ready));
-            }
-        } else {
-            cx.waker().wake_by_ref();
+        let polled = poll(cx);
+        if polled.is_ready() {
+            point.end();
         }
-        match this.point.begin(cx.waker()) {
-            Ok(()) => Poll::Pending,
-            Err(cancelled) => Poll::Ready(Err(cancelled)),
+        return polled.map(Ok);
+    }
+    // What is there already is taken without a cancel point (S3), but not for ever (S4).
+    if context::with(|runtime| runtime.spend()) {
+        if let Poll::Ready(ready) = poll(cx) {
+            return Poll::Ready(Ok(ready));
         }
+    } else {
+        cx.waker().wake_by_ref();
+    }
+    match point.begin(cx.waker()) {
+        Ok(()) => Poll::Pending,
+        Err(cancelled) => Poll::Ready(Err(cancelled)),
     }
 }
 

@@ -11,7 +11,7 @@ mod timers;
 mod turn;
 
 pub(crate) use cell::{Ending, Finish, Outcome, TaskRef, Typed, Waiter};
-pub(crate) use leaf::{Leaf, wait};
+pub(crate) use leaf::{Leaf, poll_wait, wait};
 pub use report::{ErrorReport, ReportKind};
 pub use runner::{Runner, RunnerBuilder, driver_report, run};
 pub(crate) use runtime::{Runtime, Seed, report_unseen};

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     buf::append,
-    driver::{Answer, CURRENT, Completion, Interest, Request, transfer_len},
+    driver::{Answer, CURRENT, Completion, Interest, Request, Token, transfer_len},
     sys::{GATHER_MAX, Message},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Sending {
     /// Bytes written and not yet taken by the kernel.
     queued: Cell<usize>,
     in_flight: Cell<bool>,
+    /// What is in flight, if it is the socket's own.
+    token: Cell<Option<Token>>,
     /// In the port's list of sockets to flush.
     dirty: Cell<bool>,
     failed: Cell<Failed>,
@@ -66,6 +68,8 @@ enum Failed {
     With(i32),
     /// The runtime was closed before everything was sent.
     Stopped,
+    /// The connection was aborted before everything was sent.
+    Aborted,
 }
 
 /// Whether the end of the stream is sent after the last byte.
@@ -95,6 +99,7 @@ impl Sending {
             outgoing: RefCell::new(None),
             queued: Cell::new(0),
             in_flight: Cell::new(false),
+            token: Cell::new(None),
             dirty: Cell::new(false),
             failed: Cell::new(Failed::No),
             finish: Cell::new(Finish::No),
@@ -113,6 +118,10 @@ impl Sending {
             Failed::No => Ok(()),
             Failed::With(errno) => Err(io::Error::from_raw_os_error(errno)),
             Failed::Stopped => Err(closed()),
+            Failed::Aborted => {
+                let text = "the connection was aborted on this side before everything was sent";
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, text))
+            }
         }
     }
 }
@@ -268,9 +277,7 @@ impl Socket {
             None => None,
         };
         if let Some(request) = request {
-            self.sending.in_flight.set(true);
-            self.port.stand(Owner::Send(self.clone()), &request);
-            return;
+            return self.stand_sending(&request);
         }
         if let Some(unused) = self.sending.outgoing.take() {
             self.port.keep_outgoing(unused);
@@ -289,17 +296,35 @@ impl Socket {
     }
 
     #[inline]
+    fn stand_sending(self: &Rc<Socket>, request: &Request) {
+        self.sending.in_flight.set(true);
+        self.sending.token.set(Some(self.port.stand(Owner::Send(self.clone()), request)));
+    }
+
+    /// Gives up what is still to be sent. What is in flight stays lent until its final completion.
+    pub(super) fn stop_sending(&self) {
+        match self.sending.token.get() {
+            Some(token) => {
+                self.sending.failed.set(Failed::Aborted);
+                self.port.cancel(token);
+            }
+            None if self.queued() > 0 => self.fail(Failed::Aborted),
+            None => {}
+        }
+    }
+
+    #[inline]
     pub(super) fn on_sent(self: &Rc<Socket>, completion: Completion) {
         self.sending.in_flight.set(false);
+        self.sending.token.set(None);
         match completion.answer() {
+            _ if self.sending.failed.get() == Failed::Aborted => self.fail(Failed::Aborted),
             Answer::Done(count) if self.sending.failed.get() == Failed::No => self.retire(count as usize),
             Answer::Done(_) => {}
             Answer::NotReady if self.port.is_ending() => self.fail(Failed::Stopped),
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Writable };
-                self.sending.in_flight.set(true);
-                self.port.stand(Owner::Send(self.clone()), &request);
-                return;
+                return self.stand_sending(&request);
             }
             // Only teardown cancels a send; otherwise it was interrupted, and what was lent is sent again below.
             Answer::Cancelled if self.port.is_ending() => self.fail(Failed::Stopped),

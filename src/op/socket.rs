@@ -25,6 +25,8 @@ pub(crate) struct Socket {
     fd: RefCell<Option<OwnedFd>>,
     kind: Kind,
     pub(super) phase: Cell<Phase>,
+    /// The close waits for the peer no more.
+    hasty: Cell<bool>,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
 }
@@ -70,6 +72,7 @@ impl Socket {
             fd: RefCell::new(fd),
             kind,
             phase: Cell::new(Phase::Open),
+            hasty: Cell::new(false),
             receiving: Receiving::new(),
             sending: Sending::new(),
         })
@@ -132,6 +135,26 @@ impl Socket {
         }
     }
 
+    /// Closes without sending what is still to be sent, and without waiting for the peer, who sees a reset.
+    pub(crate) fn abort(self: &Rc<Socket>) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        if self.kind == Kind::Connection {
+            // It fails only for a socket that is not connected any more, to which nothing can be said.
+            let _ = self.with_fd(sys::reset_on_close);
+        }
+        self.hasty.set(true);
+        self.stop_sending();
+        if self.phase.get() == Phase::Open {
+            self.phase.set(Phase::Flushing);
+        }
+        self.stop_lingering();
+        self.proceed_with_close();
+        self.wake_reader();
+        self.wake_senders();
+    }
+
     pub(crate) fn poll_closed(&self, waker: &Waker) -> Poll<io::Result<()>> {
         if self.phase.get() == Phase::Closed {
             return Poll::Ready(self.sending.failure());
@@ -163,13 +186,16 @@ impl Socket {
 
     /// Everything is sent: say so to the peer, and end the receive.
     fn stop(self: &Rc<Socket>) -> Phase {
-        self.shutdown_write();
+        if !self.hasty.get() {
+            self.shutdown_write();
+        }
         self.stop_receiving();
         Phase::Stopping
     }
 
     fn has_unread(&self) -> bool {
-        if self.receiving.has_ended() || self.sending.has_failed() || self.kind != Kind::Connection {
+        if self.receiving.has_ended() || self.sending.has_failed() || self.hasty.get() || self.kind != Kind::Connection
+        {
             return false;
         }
         self.receiving.buffered() > 0 || self.with_fd(|fd| Ok(sys::has_unread(fd))).unwrap_or(false)
@@ -190,7 +216,10 @@ impl Socket {
 
     pub(super) fn stop_lingering(self: &Rc<Socket>) {
         if self.is_lingering() {
+            self.hasty.set(true);
+            self.phase.set(Phase::Stopping);
             self.stop_receiving();
+            self.proceed_with_close();
         }
     }
 

@@ -1,11 +1,17 @@
 //! The reading half of a stream.
 
-use std::{fmt, io, os::fd::OwnedFd, rc::Rc};
+use std::{
+    fmt, io,
+    os::fd::OwnedFd,
+    rc::Rc,
+    task::{Poll, Waker, ready},
+};
 
 use bytes::Bytes;
 
-use super::connection::check_limit;
+use super::{Lines, Separators, connection::check_limit, separators::Looked};
 use crate::{
+    buf::{BufResult, IoBufMut},
     error::{IncompleteReadError, LimitOverrunError},
     executor::{context, wait},
     op::{Kind, Socket},
@@ -16,16 +22,6 @@ use crate::{
 pub struct StreamReader {
     socket: Rc<Socket>,
     limit: usize,
-}
-
-/// What a look at the buffered bytes found.
-enum Line {
-    /// It was taken.
-    Complete,
-    /// Not yet, in so many bytes.
-    Unfinished(usize),
-    /// It is too long, and was dropped.
-    TooLong(LimitOverrunError),
 }
 
 impl StreamReader {
@@ -112,49 +108,214 @@ impl StreamReader {
         Err(IncompleteReadError { partial, expected: Some(n) }.into())
     }
 
+    /// Reads until the stream ends, however many bytes the limit is.
+    ///
+    /// # Errors
+    /// Why the connection ended, if it did not end well: what had arrived stays for the next read;
+    /// [`CancelledError`](crate::CancelledError) inside an [`io::Error`].
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: what has arrived stays for the next read.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let (mut reader, feed) = ringio::StreamReader::for_test(16)?;
+    /// feed.feed_data("all that ");
+    /// feed.feed_data("comes");
+    /// feed.feed_eof();
+    /// assert_eq!(reader.read_to_end().await?, "all that comes");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[doc(alias = "asyncio.StreamReader.read")]
+    pub async fn read_to_end(&mut self) -> io::Result<Bytes> {
+        wait(|cx| self.socket.poll_more_than(usize::MAX, cx.waker())).await?;
+        self.socket.end_of_stream()?;
+        Ok(self.socket.take_exactly(self.socket.buffered()))
+    }
+
+    /// Reads at least one byte into `buffer`, over its content; zero at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`read`](StreamReader::read).
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: the buffer comes back, and what arrives meanwhile is there for the next read.
+    ///
+    /// ```
+    /// # use ringio::BufResult;
+    /// # ringio::run(async {
+    /// let (mut reader, feed) = ringio::StreamReader::for_test(16)?;
+    /// feed.feed_data("hello");
+    /// let BufResult(count, buffer) = reader.read_into(Vec::with_capacity(4)).await;
+    /// assert_eq!((count?, &buffer[..]), (4, &b"hell"[..]));
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub async fn read_into<B: IoBufMut>(&mut self, mut buffer: B) -> BufResult<usize, B> {
+        if buffer.buf_capacity() == 0 {
+            return BufResult(Ok(0), buffer);
+        }
+        if let Err(cancelled) = wait(|cx| self.socket.poll_more_than(0, cx.waker())).await {
+            return BufResult(Err(cancelled.into()), buffer);
+        }
+        if self.socket.buffered() == 0 {
+            return BufResult(self.socket.end_of_stream().map(|()| 0), buffer);
+        }
+        let count = self.socket.take_into(&mut buffer);
+        BufResult(Ok(count), buffer)
+    }
+
     /// Reads a line, with its `\n`; without one if the stream ends first, and empty at its end.
     ///
     /// # Errors
     /// [`LimitOverrunError`](crate::LimitOverrunError) for a line longer than the limit, of which what has come is
-    /// dropped; why the connection ended; [`CancelledError`](crate::CancelledError). All inside an [`io::Error`].
+    /// dropped: if its end was not `found`, [`skip_line`](StreamReader::skip_line) drops the rest. Why the connection
+    /// ended; [`CancelledError`](crate::CancelledError). All inside an [`io::Error`].
     ///
     /// # Cancellation
     /// **Nothing lost**: what has arrived stays for the next read.
     #[doc(alias = "asyncio.StreamReader.readline")]
     pub async fn readline(&mut self) -> io::Result<Bytes> {
         let mut looked_at = 0;
+        wait(|cx| self.poll_line(&mut looked_at, cx.waker())).await?
+    }
+
+    /// `looked_at` is how much of what is buffered is known to hold no end of a line.
+    pub(super) fn poll_line(&self, looked_at: &mut usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
         loop {
-            let (line, found) = self.socket.take_where(|bytes| self.find_line(bytes, looked_at));
-            looked_at = match found {
-                Line::Complete => return Ok(line),
-                Line::TooLong(error) => return Err(error.into()),
-                Line::Unfinished(looked_at) => looked_at,
+            let (line, found) = self.socket.take_where(|bytes| find_line(bytes, *looked_at, self.limit));
+            *looked_at = match found {
+                Looked::Found => return Poll::Ready(Ok(line)),
+                Looked::TooLong(error) => return Poll::Ready(Err(error.into())),
+                Looked::Unfinished(looked_at) => looked_at,
             };
-            wait(|cx| self.socket.poll_more_than(looked_at, cx.waker())).await?;
-            if self.socket.buffered() == looked_at {
+            ready!(self.socket.poll_more_than(*looked_at, waker));
+            if self.socket.buffered() == *looked_at {
                 self.socket.end_of_stream()?;
-                return Ok(self.socket.take_exactly(looked_at));
+                return Poll::Ready(Ok(self.socket.take_exactly(*looked_at)));
             }
         }
     }
 
-    /// How many bytes to take, and why.
-    fn find_line(&self, bytes: &[u8], looked_at: usize) -> (usize, Line) {
-        let end = bytes[looked_at..].iter().position(|&byte| byte == b'\n').map(|at| looked_at + at);
-        match end {
-            Some(end) if end > self.limit => (end + 1, Line::TooLong(LimitOverrunError { consumed: end, found: true })),
-            Some(end) => (end + 1, Line::Complete),
-            None if bytes.len() > self.limit => {
-                (bytes.len(), Line::TooLong(LimitOverrunError { consumed: bytes.len(), found: false }))
+    /// Drops everything up to the next `\n`, and it; returns how many bytes that were. To go on behind a line that
+    /// was too long.
+    ///
+    /// # Errors
+    /// Why the connection ended; [`CancelledError`](crate::CancelledError). All inside an [`io::Error`].
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: what comes behind the line; the line may be skipped on with another call.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let (mut reader, feed) = ringio::StreamReader::for_test(4)?;
+    /// feed.feed_data("much too ");
+    /// assert!(reader.readline().await.is_err());
+    /// feed.feed_data("long\nfine\n");
+    /// assert_eq!(reader.skip_line().await?, 5);
+    /// assert_eq!(reader.readline().await?, "fine\n");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub async fn skip_line(&mut self) -> io::Result<usize> {
+        let mut dropped = 0;
+        wait(|cx| {
+            loop {
+                let (skipped, ended) = self.socket.take_where(|bytes| match memchr::memchr(b'\n', bytes) {
+                    Some(end) => (end + 1, true),
+                    None => (bytes.len(), false),
+                });
+                dropped += skipped.len();
+                if ended {
+                    return Poll::Ready(Ok(dropped));
+                }
+                ready!(self.socket.poll_more_than(0, cx.waker()));
+                if self.socket.buffered() == 0 {
+                    return Poll::Ready(self.socket.end_of_stream().map(|()| dropped));
+                }
             }
-            None => (0, Line::Unfinished(bytes.len())),
-        }
+        })
+        .await?
+    }
+
+    /// Reads up to and including a separator, or the first of several: the one that ends first.
+    ///
+    /// # Errors
+    /// [`LimitOverrunError`](crate::LimitOverrunError) when more bytes than the limit stand before the separator, which
+    /// all stay for the next read; [`IncompleteReadError`](crate::IncompleteReadError) with what had come when the stream
+    /// ended before; an empty separator, or none; why the connection ended; [`CancelledError`](crate::CancelledError).
+    /// All inside an [`io::Error`].
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: what has arrived stays for the next read.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let (mut reader, feed) = ringio::StreamReader::for_test(64)?;
+    /// feed.feed_data("key: value; next\r\n\r\nbody");
+    /// assert_eq!(reader.readuntil(b"; ").await?, "key: value; ");
+    /// assert_eq!(reader.readuntil(["\n\n", "\r\n\r\n"]).await?, "next\r\n\r\n");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[doc(alias = "asyncio.StreamReader.readuntil")]
+    pub async fn readuntil(&mut self, separators: impl Separators) -> io::Result<Bytes> {
+        let lengths = super::separators::lengths(&separators)?;
+        let mut looked_at = 0;
+        wait(|cx| {
+            loop {
+                let (found, looked) = self
+                    .socket
+                    .take_where(|bytes| super::separators::look(bytes, &separators, lengths, looked_at, self.limit));
+                match looked {
+                    Looked::Found => return Poll::Ready(Ok(found)),
+                    Looked::TooLong(error) => return Poll::Ready(Err(error.into())),
+                    Looked::Unfinished(next) => looked_at = next,
+                }
+                let have = self.socket.buffered();
+                ready!(self.socket.poll_more_than(have, cx.waker()));
+                if self.socket.buffered() == have {
+                    self.socket.end_of_stream()?;
+                    let partial = self.socket.take_exactly(have);
+                    return Poll::Ready(Err(IncompleteReadError { partial, expected: None }.into()));
+                }
+            }
+        })
+        .await?
+    }
+
+    /// The lines, one after the other, until the stream ends: [`next`](Lines::next), or as a stream of the `futures`
+    /// crates.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let (mut reader, feed) = ringio::StreamReader::for_test(64)?;
+    /// feed.feed_data("one\ntwo\n");
+    /// feed.feed_eof();
+    /// let mut lines = reader.lines();
+    /// while let Some(line) = lines.next().await? {
+    ///     assert_eq!(line.len(), 4);
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[doc(alias = "asyncio.StreamReader.__aiter__")]
+    pub fn lines(&mut self) -> Lines<'_> {
+        Lines::new(self)
     }
 
     /// Whether the stream has ended and everything was read.
     #[doc(alias = "asyncio.StreamReader.at_eof")]
     pub fn at_eof(&self) -> bool {
         self.socket.has_ended() && self.socket.buffered() == 0
+    }
+}
+
+/// SR5. How many bytes to take, and why.
+fn find_line(bytes: &[u8], looked_at: usize, limit: usize) -> (usize, Looked) {
+    match memchr::memchr(b'\n', &bytes[looked_at..]).map(|at| looked_at + at) {
+        Some(end) if end > limit => (end + 1, Looked::TooLong(LimitOverrunError { consumed: end, found: true })),
+        Some(end) => (end + 1, Looked::Found),
+        None if bytes.len() > limit => {
+            (bytes.len(), Looked::TooLong(LimitOverrunError { consumed: bytes.len(), found: false }))
+        }
+        None => (0, Looked::Unfinished(bytes.len())),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The writing half of a stream.
 
-use std::{fmt, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc};
+use std::{fmt, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 
 use crate::{
+    error::TimeoutError,
     executor::{context, wait},
     op::{Kind, Segment, Socket},
+    task::wait_for,
 };
 
 /// Writes to a connection. What was written is sent by the runtime, in order, whatever becomes of the writer; dropping it
@@ -16,15 +18,25 @@ use crate::{
 #[doc(alias = "asyncio.StreamWriter")]
 pub struct StreamWriter {
     socket: Rc<Socket>,
+    marks: Marks,
 }
 
-/// [`StreamWriter::drain`] waits when more bytes than the high mark are queued, until there are no more than the low one.
-const HIGH_BYTES: usize = 64 * 1024;
-const LOW_BYTES: usize = 16 * 1024;
+/// How many bytes may be queued. Four bytes each, because there are many idle writers.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    /// Above it [`StreamWriter::drain`] waits,
+    high: u32,
+    /// until there are no more than this.
+    low: u32,
+    /// What would go above it is refused.
+    max: u32,
+}
+
+const MARKS: Marks = Marks { high: 64 * 1024, low: 16 * 1024, max: u32::MAX };
 
 impl StreamWriter {
     pub(super) fn new(socket: Rc<Socket>) -> StreamWriter {
-        StreamWriter { socket }
+        StreamWriter { socket, marks: MARKS }
     }
 
     /// Writes to a descriptor that is no socket: the writing end of a pipe, a terminal. Nobody reading any more is an error of
@@ -42,9 +54,12 @@ impl StreamWriter {
     /// Queues a copy of `data`. Everything written in one turn is sent together at its end.
     ///
     /// # Errors
-    /// When the connection is lost or closed, and after [`write_eof`](StreamWriter::write_eof).
+    /// When the connection is lost or closed, and after [`write_eof`](StreamWriter::write_eof); when more would be queued
+    /// than [`set_write_buffer_max`](StreamWriter::set_write_buffer_max) allows. Then nothing of `data` is queued.
     #[doc(alias = "asyncio.StreamWriter.write")]
+    #[inline]
     pub fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.check_room(data.len())?;
         self.socket.write_copy(data)
     }
 
@@ -52,25 +67,71 @@ impl StreamWriter {
     ///
     /// # Errors
     /// As [`write`](StreamWriter::write).
+    #[inline]
     pub fn write_owned(&mut self, data: impl Into<Bytes>) -> io::Result<()> {
-        self.socket.write(Segment::Shared(data.into()))
+        let data = data.into();
+        self.check_room(data.len())?;
+        self.socket.write(Segment::Shared(data))
     }
 
-    /// Waits for a slow peer: returns at once while at most 64 KiB are queued, else when at most 16 KiB are left.
+    /// Queues copies of several pieces: all of them, or none.
     ///
     /// # Errors
-    /// When the connection is lost; [`CancelledError`](crate::CancelledError) inside an [`io::Error`].
+    /// As [`write`](StreamWriter::write).
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// # let (reader, writer) = std::io::pipe()?;
+    /// # let mut writer = ringio::StreamWriter::from_pipe(writer.into());
+    /// writer.writelines(["one\n", "two\n"])?;
+    /// # let mut reader = ringio::StreamReader::from_pipe(reader.into(), 16)?;
+    /// assert_eq!(reader.readexactly(8).await?, "one\ntwo\n");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[doc(alias = "asyncio.StreamWriter.writelines")]
+    pub fn writelines<I>(&mut self, lines: I) -> io::Result<()>
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: Clone>,
+    {
+        let lines = lines.into_iter();
+        self.check_room(lines.clone().map(|line| line.as_ref().len()).sum())?;
+        for line in lines {
+            self.socket.write_copy(line.as_ref())?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_room(&self, len: usize) -> io::Result<()> {
+        let max = self.marks.max as usize;
+        if max == MARKS.max as usize || self.socket.queued().saturating_add(len) <= max {
+            return Ok(());
+        }
+        let queued = self.socket.queued();
+        let text =
+            format!("{len} bytes on top of {queued} queued ones are more than the {max} allowed; await drain() first");
+        Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+    }
+
+    /// Waits for a slow peer: returns at once while at most 64 KiB are queued, else when at most 16 KiB are left (see
+    /// [`set_write_buffer_limits`](StreamWriter::set_write_buffer_limits)).
+    ///
+    /// # Errors
+    /// When the connection is lost, in either direction; [`CancelledError`](crate::CancelledError) inside an
+    /// [`io::Error`].
     ///
     /// # Cancellation
     /// **Nothing lost**: what was written is still sent.
     #[doc(alias = "asyncio.StreamWriter.drain")]
     pub async fn drain(&self) -> io::Result<()> {
-        let mut most = HIGH_BYTES;
+        self.socket.end_of_stream()?;
+        let Marks { high, low, .. } = self.marks;
+        let mut most = high;
         wait(|cx| {
-            let polled = self.socket.poll_queued_at_most(most, cx.waker());
-            if polled.is_pending() && most == HIGH_BYTES {
-                most = LOW_BYTES;
-                return self.socket.poll_queued_at_most(most, cx.waker());
+            let polled = self.socket.poll_queued_at_most(most as usize, cx.waker());
+            if polled.is_pending() && most != low {
+                most = low;
+                return self.socket.poll_queued_at_most(most as usize, cx.waker());
             }
             polled
         })
@@ -88,7 +149,68 @@ impl StreamWriter {
         wait(|cx| self.socket.poll_queued_at_most(0, cx.waker())).await?
     }
 
-    /// Sends the end of the stream after what was written; reading goes on.
+    /// Queues a copy of `data`, then waits as [`drain`](StreamWriter::drain) does.
+    ///
+    /// # Errors
+    /// Those of [`write`](StreamWriter::write), which queue nothing, and those of [`drain`](StreamWriter::drain).
+    ///
+    /// # Cancellation
+    /// **Nothing lost**: all of `data` is queued before the wait, and is sent.
+    pub async fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        self.write(data)?;
+        self.drain().await
+    }
+
+    /// How many bytes may be queued before [`drain`](StreamWriter::drain) waits, and how many when it returns: asyncio's
+    /// defaults (64 KiB, or four times `low`; a quarter of `high`) where `None` is given.
+    ///
+    /// # Errors
+    /// When `low` is larger than `high`.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// # let mut writer = ringio::StreamWriter::from_pipe(std::io::pipe()?.1.into());
+    /// writer.set_write_buffer_limits(1 << 20, None)?;
+    /// assert_eq!(writer.get_write_buffer_limits(), (256 << 10, 1 << 20));
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[doc(alias = "asyncio.WriteTransport.set_write_buffer_limits")]
+    pub fn set_write_buffer_limits(
+        &mut self,
+        high: impl Into<Option<usize>>,
+        low: impl Into<Option<usize>>,
+    ) -> io::Result<()> {
+        let (high, low) = (high.into(), low.into());
+        let high = high.unwrap_or_else(|| low.map_or(MARKS.high as usize, |low| low.saturating_mul(4)));
+        let low = low.unwrap_or(high / 4);
+        if low > high {
+            let text = format!("the low mark of {low} bytes is above the high one of {high}; choose a lower one");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.marks.high = cut(high);
+        self.marks.low = cut(low);
+        Ok(())
+    }
+
+    /// The marks, low and high, in bytes.
+    #[doc(alias = "asyncio.WriteTransport.get_write_buffer_limits")]
+    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+        (self.marks.low as usize, self.marks.high as usize)
+    }
+
+    /// Bytes that were written and are not with the kernel yet.
+    #[doc(alias = "asyncio.WriteTransport.get_write_buffer_size")]
+    pub fn get_write_buffer_size(&self) -> usize {
+        self.socket.queued()
+    }
+
+    /// From now on writes that would queue more bytes than this are refused, so that a forgotten
+    /// [`drain`](StreamWriter::drain) cannot eat the memory. No limit unless set.
+    pub fn set_write_buffer_max(&mut self, bytes: usize) {
+        self.marks.max = cut(bytes);
+    }
+
+    /// Sends the end of the stream after what was written; reading goes on. A pipe is closed by it.
     ///
     /// # Errors
     /// When the connection is lost or closed.
@@ -97,7 +219,7 @@ impl StreamWriter {
         self.socket.write_eof()
     }
 
-    /// Whether the stream can be ended in one direction: for TCP it can.
+    /// Whether the stream can be ended in one direction: for TCP, Unix sockets and pipes it can.
     #[doc(alias = "asyncio.StreamWriter.can_write_eof")]
     pub fn can_write_eof(&self) -> bool {
         true
@@ -109,13 +231,20 @@ impl StreamWriter {
         self.socket.close();
     }
 
+    /// Closes the connection without sending what is still queued; the peer sees a reset.
+    #[doc(alias = "asyncio.WriteTransport.abort")]
+    pub fn abort(&mut self) {
+        self.socket.abort();
+    }
+
     /// Whether the connection is being closed.
     #[doc(alias = "asyncio.StreamWriter.is_closing")]
     pub fn is_closing(&self) -> bool {
         self.socket.is_closing()
     }
 
-    /// Waits until the connection is closed and its descriptor gone.
+    /// Waits until the connection is closed and its descriptor gone. A peer that never reads can make that take for ever;
+    /// see [`close_with_timeout`](StreamWriter::close_with_timeout).
     ///
     /// # Errors
     /// Why something that was written could not be sent; when [`close`](StreamWriter::close) was not called: that would
@@ -124,11 +253,40 @@ impl StreamWriter {
     /// # Cancellation
     /// **Runs on**: the close goes on, and may be waited for again.
     #[doc(alias = "asyncio.StreamWriter.wait_closed")]
-    pub async fn wait_closed(&mut self) -> io::Result<()> {
+    pub async fn wait_closed(&self) -> io::Result<()> {
         if !self.socket.is_closing() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "call close() before wait_closed()"));
         }
         wait(|cx| self.socket.poll_closed(cx.waker())).await?
+    }
+
+    /// Closes the connection and waits for that; when it takes longer than `limit`, because the peer does not read, what is
+    /// still queued is given up.
+    ///
+    /// # Errors
+    /// [`TimeoutError`](crate::TimeoutError) when the time ran out, and the errors of
+    /// [`wait_closed`](StreamWriter::wait_closed), inside an [`io::Error`].
+    ///
+    /// # Cancellation
+    /// **Runs on**: the close goes on, without a limit.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// # let mut writer = ringio::StreamWriter::from_pipe(std::io::pipe()?.1.into());
+    /// writer.close_with_timeout(std::time::Duration::from_secs(5)).await?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub async fn close_with_timeout(&mut self, limit: Duration) -> io::Result<()> {
+        self.socket.close();
+        let closed = wait(|cx| self.socket.poll_closed(cx.waker()));
+        match wait_for(async { closed.await? }, limit).await {
+            Err(error) if error.get_ref().is_some_and(|error| error.is::<TimeoutError>()) => {
+                self.socket.abort();
+                wait(|cx| self.socket.poll_closed(cx.waker()).map(drop)).await?;
+                Err(error)
+            }
+            closed => closed,
+        }
     }
 
     /// The address on the other side.
@@ -147,6 +305,10 @@ impl StreamWriter {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_address()
     }
+}
+
+fn cut(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Drop for StreamWriter {

@@ -18,5 +18,5 @@ pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
 pub(crate) use socket::{
     ListenOptions, accepted_peer, close, doorbell_fd, has_unread, is_stream_socket, listen, local_address,
-    peer_address, ring_doorbell, set_nodelay, shutdown_write, stream_socket,
+    peer_address, reset_on_close, ring_doorbell, set_nodelay, shutdown_write, stream_socket,
 };

@@ -101,6 +101,11 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// From now on closing it throws away what is not sent yet, and resets the connection.
+pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(setsockopt(&fd, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?)
+}
+
 /// Whether bytes wait in the socket.
 pub(crate) fn has_unread(fd: BorrowedFd<'_>) -> bool {
     let mut byte = [0];

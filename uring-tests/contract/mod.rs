@@ -15,6 +15,7 @@ mod panics;
 mod pipes;
 
 mod programs;
+mod reader;
 mod runner;
 mod scheduling;
 mod shutdown;
@@ -23,6 +24,7 @@ mod task;
 mod timeout;
 mod wait_for;
 mod wakes;
+mod writer;
 
 use std::{
     cell::RefCell,
