@@ -58,6 +58,7 @@ impl SeamNop {
             size: RingSize { submission: 256, completion: 4096 },
             pool: Some(PoolLayout { count_max: 1, count_first: 1, size: 64 }),
             profile_max: None,
+            world: None,
         };
         Ok(SeamNop { driver: select(&config)? })
     }

@@ -40,6 +40,8 @@
 mod buf;
 mod clock;
 mod error;
+#[cfg(feature = "testing")]
+mod rng;
 mod sys;
 
 mod driver;
@@ -55,6 +57,9 @@ mod fs;
 mod net;
 
 mod streams;
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "internals")]
 #[doc(hidden)]

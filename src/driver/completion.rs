@@ -6,7 +6,7 @@ use io_uring::cqueue;
 
 /// Names one operation: the index of its slot, and which of the slot's operations it is. Never a pointer: whoever holds
 /// the ring can post any number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Token(u64);
 
 /// The largest index; the bit above tells the two kinds of operations apart.

@@ -4,27 +4,40 @@
 //! Nothing completes inside [`Driver::push`], and no task runs inside [`Driver::drain`].
 #![allow(unsafe_code)] // fence: push and provide pass a promise of their caller on
 
+mod calls;
 mod completion;
 mod doorbell;
 mod request;
 mod select;
+#[cfg(feature = "testing")]
+pub(crate) mod sim;
+#[cfg(not(feature = "testing"))]
+#[path = "no_sim.rs"]
+mod sim;
 mod uring;
 
 use std::{io, time::Duration};
 
-use crate::buf::{Pool, PoolLayout};
+use crate::{
+    buf::{Pool, PoolLayout},
+    clock::Clock,
+};
 
+pub(crate) use calls::Calls;
 pub(crate) use completion::{Answer, Completion, GENERATION_MAX, INDEX_MAX, Token};
 pub(crate) use doorbell::Doorbell;
 pub(crate) use request::{CURRENT, Interest, Request, transfer_len};
 pub use select::DriverReport;
 pub(crate) use select::{Config, Profile, select};
+pub(crate) use sim::World;
 use uring::Uring;
 
 /// What carries out requests.
 pub(crate) enum Driver {
     /// An io_uring instance.
     Uring(Box<Uring>),
+    /// A simulated kernel. Without the feature `testing` there is no value of its type, and this variant costs nothing.
+    Sim(World),
 }
 
 /// How long a turn may wait for a completion.
@@ -49,6 +62,8 @@ impl Driver {
         match self {
             // SAFETY: passed on to our caller.
             Driver::Uring(ring) => unsafe { ring.push(token, request) },
+            // SAFETY: as above.
+            Driver::Sim(world) => unsafe { world.push(token, request) },
         }
     }
 
@@ -62,6 +77,7 @@ impl Driver {
     pub(crate) fn cancel(&mut self, target: Token) {
         match self {
             Driver::Uring(ring) => ring.cancel(target),
+            Driver::Sim(world) => world.cancel(target),
         }
     }
 
@@ -71,6 +87,7 @@ impl Driver {
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<bool> {
         match self {
             Driver::Uring(ring) => ring.turn(wait),
+            Driver::Sim(world) => world.turn(wait),
         }
     }
 
@@ -79,12 +96,14 @@ impl Driver {
     pub(crate) fn drain(&mut self, sink: impl FnMut(Completion)) {
         match self {
             Driver::Uring(ring) => ring.drain(sink),
+            Driver::Sim(world) => world.drain(sink),
         }
     }
 
     pub(crate) fn doorbell(&self) -> &Doorbell {
         match self {
             Driver::Uring(ring) => ring.doorbell(),
+            Driver::Sim(world) => world.doorbell(),
         }
     }
 
@@ -96,6 +115,8 @@ impl Driver {
         match self {
             // SAFETY: passed on to our caller.
             Driver::Uring(ring) => unsafe { ring.provide(pool) },
+            // SAFETY: as above.
+            Driver::Sim(world) => unsafe { world.provide(pool) },
         }
     }
 
@@ -103,6 +124,7 @@ impl Driver {
     pub(crate) fn pool_layout(&self) -> PoolLayout {
         match self {
             Driver::Uring(ring) => ring.pool_layout(),
+            Driver::Sim(world) => world.pool_layout(),
         }
     }
 
@@ -110,12 +132,30 @@ impl Driver {
     pub(crate) fn profile(&self) -> Profile {
         match self {
             Driver::Uring(ring) => ring.profile(),
+            Driver::Sim(world) => world.profile(),
         }
     }
 
     pub(crate) fn report(&self) -> DriverReport {
         match self {
             Driver::Uring(ring) => ring.report(),
+            Driver::Sim(world) => world.report(),
+        }
+    }
+
+    /// The calls that go with this driver.
+    pub(crate) fn calls(&self) -> Calls {
+        match self {
+            Driver::Uring(_) => Calls::Linux,
+            Driver::Sim(world) => Calls::Sim(world.clone()),
+        }
+    }
+
+    /// The clock that its waits go by.
+    pub(crate) fn clock(&self) -> Clock {
+        match self {
+            Driver::Uring(_) => Clock::start(),
+            Driver::Sim(world) => world.clock(),
         }
     }
 
@@ -123,6 +163,7 @@ impl Driver {
     pub(crate) fn forget_pool(&mut self) -> io::Result<()> {
         match self {
             Driver::Uring(ring) => ring.forget_pool(),
+            Driver::Sim(world) => world.forget_pool(),
         }
     }
 }

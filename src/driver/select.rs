@@ -3,20 +3,22 @@
 
 use std::{env, fmt, fs, io};
 
-use super::{Driver, Token, Uring, Wait};
+use super::{Driver, Token, Uring, Wait, World};
 use crate::{
     buf::PoolLayout,
     sys::{Kernel, RingSize},
 };
 
 /// What the runtime asks of its driver.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) size: RingSize,
     /// Chosen by the profile unless set.
     pub(crate) pool: Option<PoolLayout>,
     /// No more than this profile, whatever the kernel can.
     pub(crate) profile_max: Option<Profile>,
+    /// The simulated kernel to run in, instead of the one that is there.
+    pub(crate) world: Option<World>,
 }
 
 /// How much of a modern kernel is used. Behaviour below these versions has known faults that no probe shows.
@@ -82,6 +84,10 @@ const KERNEL_MIN: Kernel = Kernel(6, 1);
 
 /// Sets a driver up and passes one operation through it: a filter may allow the set-up and refuse the rest.
 pub(crate) fn select(config: &Config) -> io::Result<Driver> {
+    if let Some(world) = &config.world {
+        world.configure(config);
+        return Ok(Driver::Sim(world.clone()));
+    }
     if let Some(name) = setting("RINGIO_DRIVER")
         && name != "io_uring"
     {

@@ -25,7 +25,8 @@ pub(super) fn enter(runtime: &Runtime) -> Option<Inside<'_>> {
         return None;
     }
     CURRENT.set(runtime);
-    Some(Inside { _runtime: PhantomData, _quiet: QuietPipes::begin() })
+    let quiet = if runtime.port.calls().world().is_some() { None } else { QuietPipes::begin() };
+    Some(Inside { _runtime: PhantomData, _quiet: quiet })
 }
 
 impl Drop for Inside<'_> {

@@ -7,6 +7,8 @@ mod leaf;
 mod report;
 mod runner;
 mod runtime;
+#[cfg(feature = "testing")]
+mod simulated;
 mod timers;
 mod turn;
 

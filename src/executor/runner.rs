@@ -74,7 +74,7 @@ pub struct Runner {
 /// Settings of a [`Runner`]; made by [`Runner::builder`].
 #[must_use = "call build()"]
 pub struct RunnerBuilder {
-    config: Config,
+    pub(super) config: Config,
     shutdown_timeout: Option<Duration>,
     ctrl_c: bool,
     handler: Option<Handler>,
@@ -99,7 +99,12 @@ impl Runner {
     /// A runtime with settings of your own.
     pub fn builder() -> RunnerBuilder {
         RunnerBuilder {
-            config: Config { size: RingSize { submission: 256, completion: 4096 }, pool: None, profile_max: None },
+            config: Config {
+                size: RingSize { submission: 256, completion: 4096 },
+                pool: None,
+                profile_max: None,
+                world: None,
+            },
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
             ctrl_c: true,
             handler: None,
@@ -263,7 +268,7 @@ fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> 
     let mut interrupted = false;
     while !task.is_done() {
         if let Err(error) = runtime.turn(|| task.is_done()) {
-            panic!("ringio: {error}");
+            give_up(runtime, &error);
         }
         if signal.is_some() && !interrupted && interrupts() > 0 {
             interrupted = true;
@@ -275,6 +280,18 @@ fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> 
         Some(Outcome::Panic(payload)) => Err(payload),
         None => unreachable!("nobody else can take the result of main"),
     }
+}
+
+/// The driver can do no more.
+#[cold]
+fn give_up(runtime: &Runtime, error: &io::Error) -> ! {
+    if error.kind() != io::ErrorKind::Deadlock {
+        panic!("ringio: {error}");
+    }
+    let tasks = runtime.all_tasks();
+    let list: Vec<_> =
+        tasks.iter().map(|task| format!("{} (spawned at {})", task.core().name(), task.core().spawned_at)).collect();
+    panic!("ringio: {error}. Tasks that wait for ever: {}", list.join(", "));
 }
 
 /// The main task, whose body may borrow: it is gone when this is.

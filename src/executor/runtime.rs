@@ -115,6 +115,11 @@ impl Runtime {
         }
     }
 
+    /// A number of the task that is the same in every run of the same program, if not alone its own.
+    pub(super) fn number_of(&self, task: &TaskRef) -> u64 {
+        (task.core().id - 1) % IDS
+    }
+
     #[inline]
     fn next_id(&self) -> u64 {
         let (mut next, mut end) = self.ids.get();

@@ -2,6 +2,7 @@
 //! whom they are for, fire timers. Nothing runs inside the last three.
 
 use std::{
+    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
@@ -48,7 +49,7 @@ impl Runtime {
         for _ in 0..=QUIET_TURNS_MAX {
             let mut count = left.take().unwrap_or_else(|| {
                 self.inbox.empty();
-                self.ready.len()
+                self.ready_in_order()
             });
             while count > 0
                 && let Some(task) = self.ready.pop()
@@ -66,6 +67,9 @@ impl Runtime {
 
     #[inline]
     fn run_task(&self, task: TaskRef, running: &mut Option<TaskRef>) {
+        if let Some(world) = self.port.calls().world() {
+            world.note_task(self.number_of(&task));
+        }
         self.budget.set(BUDGET);
         let task = running.insert(task);
         let ended = self.current.during(task, || task.run());
@@ -73,6 +77,17 @@ impl Runtime {
         if let (Some(ending), Some(task)) = (ended, &task) {
             self.end(task, ending);
         }
+    }
+
+    /// How many tasks are ready. A simulated world may have its own mind about their order.
+    #[inline]
+    fn ready_in_order(&self) -> usize {
+        if let Some(world) = self.port.calls().world() {
+            let mut tasks: VecDeque<TaskRef> = std::iter::from_fn(|| self.ready.pop()).collect();
+            world.order_tasks(&mut tasks);
+            tasks.into_iter().for_each(|task| self.ready.push(task));
+        }
+        self.ready.len()
     }
 
     /// Tasks are ready, and that is all there is to this turn.

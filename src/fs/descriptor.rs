@@ -34,7 +34,8 @@ impl Descriptor {
     /// Outside of a runtime.
     #[track_caller]
     pub fn new(fd: OwnedFd) -> Descriptor {
-        Descriptor { port: context::with(|runtime| runtime.port.clone()), source: Source::new(fd) }
+        let port = context::with(|runtime| runtime.port.clone());
+        Descriptor { source: Source::new(&port, fd), port }
     }
 
     /// Reads at least one byte into `buffer`, over its content; zero at the end.

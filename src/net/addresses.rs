@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::executor::wait;
+use crate::executor::{context, wait};
 
 /// What names one or more internet addresses: an address, `"host:port"`, or `("host", port)`.
 pub trait ToAddresses {
@@ -92,6 +92,7 @@ struct LookUp {
 }
 
 async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let _outside = context::with(|runtime| runtime.port.calls().outside());
     let shared = Arc::new(Mutex::new(LookUp::default()));
     let answer = shared.clone();
     thread::Builder::new().name("ringio-resolve".into()).spawn(move || {

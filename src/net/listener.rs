@@ -87,7 +87,7 @@ impl TcpListener {
         let options = sys::ListenOptions { backlog: bind.backlog, reuse_port: bind.reuse_port };
         let mut last = None;
         for address in address.to_addresses().known()? {
-            match sys::listen(address, options) {
+            match port.calls().listen(address, options) {
                 Ok(fd) => return Ok(TcpListener::new(Acceptor::new(&port, fd))),
                 Err(error) => last = Some(error),
             }
@@ -104,8 +104,8 @@ impl TcpListener {
     /// Outside of a runtime.
     #[track_caller]
     pub fn from_fd(fd: OwnedFd) -> io::Result<TcpListener> {
-        sys::is_stream_socket(fd.as_fd())?;
         let port = context::with(|runtime| runtime.port.clone());
+        port.calls().is_stream_socket(fd.as_fd())?;
         Ok(TcpListener::new(Acceptor::new(&port, fd)))
     }
 

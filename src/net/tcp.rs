@@ -12,7 +12,6 @@ use crate::{
     buf::{BufResult, IoBuf, IoBufMut},
     executor::{Leaf, context, wait},
     op::{Connect, Send, Socket},
-    sys,
 };
 
 /// A TCP connection. Buffers are moved into each call and come back with its result. For buffered reading and writing see
@@ -77,8 +76,8 @@ impl TcpStream {
     /// Outside of a runtime.
     #[track_caller]
     pub fn from_fd(fd: OwnedFd) -> io::Result<TcpStream> {
-        sys::is_stream_socket(fd.as_fd())?;
         let port = context::with(|runtime| runtime.port.clone());
+        port.calls().is_stream_socket(fd.as_fd())?;
         Ok(TcpStream { socket: Some(Socket::new(&port, fd)) })
     }
 
@@ -222,7 +221,7 @@ pub(crate) async fn connect(addresses: Addresses) -> io::Result<Rc<Socket>> {
     let port = context::with(|runtime| runtime.port.clone());
     let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
     for address in addresses.resolve().await? {
-        let socket = Socket::new(&port, sys::stream_socket(&address)?);
+        let socket = Socket::new(&port, port.calls().stream_socket(&address)?);
         match Leaf::new(&port, Connect { socket, address: Box::new(address.into()) }).await {
             Ok(socket) => return Ok(socket),
             Err(error) if crate::error::cancelled(&error).is_some() => return Err(error),

@@ -12,10 +12,7 @@ use std::{
 };
 
 use super::{Port, Socket, Waiters, descriptor, slot::Owner};
-use crate::{
-    driver::{Answer, Completion, Interest, Request, Token},
-    sys,
-};
+use crate::driver::{Answer, Completion, Interest, Request, Token};
 
 pub(crate) struct Acceptor {
     port: Rc<Port>,
@@ -62,7 +59,8 @@ impl Acceptor {
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.fd.borrow().as_ref().map_or_else(|| Err(closed()), |fd| sys::local_address(fd.as_fd()))
+        let calls = self.port.calls();
+        self.fd.borrow().as_ref().map_or_else(|| Err(closed()), |fd| calls.local_address(fd.as_fd()))
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -76,7 +74,8 @@ impl Acceptor {
         }
         let first = self.backlog.borrow_mut().pop_front();
         if let Some(fd) = first {
-            let peer = sys::accepted_peer(fd.as_fd());
+            // It may be gone already: then there is no address any more, and the reset will be seen by the first read.
+            let peer = self.port.calls().peer_address(fd.as_fd()).ok();
             return Poll::Ready(Ok(Taken::Connection(Socket::new(&self.port, fd), peer)));
         }
         let failure = self.failure.take();
@@ -155,8 +154,15 @@ impl Acceptor {
         }
         if self.token.get().is_none() || self.port.is_closed() {
             // At once, and not through the ring: the port number is free when this returns (S6 holds: nothing is in flight).
-            drop(self.fd.take());
+            self.close_at_once();
             self.waiters.wake_all();
+        }
+    }
+
+    fn close_at_once(&self) {
+        let fd = self.fd.take();
+        if let Some(fd) = fd {
+            self.port.calls().close(fd);
         }
     }
 
@@ -174,6 +180,7 @@ impl Drop for Acceptor {
         for connection in self.backlog.take() {
             self.port.close(connection, None);
         }
+        self.close_at_once();
     }
 }
 

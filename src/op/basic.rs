@@ -8,7 +8,7 @@ use std::{
 
 use super::{Operation, Socket};
 use crate::{
-    driver::{Completion, Request},
+    driver::{Calls, Completion, Request},
     sys::Address,
 };
 
@@ -60,11 +60,12 @@ pub(super) struct CloseFd {
     /// Until the request is made: from then on the number is the kernel's to close.
     fd: Option<OwnedFd>,
     socket: Option<Rc<Socket>>,
+    calls: Calls,
 }
 
 impl CloseFd {
-    pub(super) fn new(fd: OwnedFd, socket: Option<Rc<Socket>>) -> CloseFd {
-        CloseFd { fd: Some(fd), socket }
+    pub(super) fn new(fd: OwnedFd, socket: Option<Rc<Socket>>, calls: Calls) -> CloseFd {
+        CloseFd { fd: Some(fd), socket, calls }
     }
 }
 
@@ -78,11 +79,12 @@ impl Operation for CloseFd {
     }
 
     fn finish(self, result: io::Result<u32>) {
-        if result.is_ok()
-            && let Some(fd) = self.fd
-        {
+        match (result, self.fd) {
             // The kernel has closed it: the number may be somebody else's by now.
-            let _ = std::os::fd::IntoRawFd::into_raw_fd(fd);
+            (Ok(_), Some(fd)) => drop(std::os::fd::IntoRawFd::into_raw_fd(fd)),
+            // It was cancelled before it was done.
+            (Err(_), Some(fd)) => self.calls.close(fd),
+            (Ok(_) | Err(_), None) => {}
         }
         if let Some(socket) = self.socket {
             socket.on_closed();

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     buf::Pool,
     clock::{Clock, Tick},
-    driver::{Completion, Config, Doorbell, Driver, DriverReport, Profile, Request, Token, Wait, select},
+    driver::{Calls, Completion, Config, Doorbell, Driver, DriverReport, Profile, Request, Token, Wait, select},
 };
 
 pub(crate) struct Port {
@@ -36,6 +36,7 @@ pub(crate) struct Port {
     /// The runtime is closing: nothing new is started for sockets and listeners.
     ending: Cell<bool>,
     doorbell: Doorbell,
+    calls: Calls,
     profile: Profile,
     table: RefCell<Table>,
     pool: Pool,
@@ -77,6 +78,8 @@ impl Port {
         provide(&mut driver, &pool);
         Ok(Port {
             doorbell: driver.doorbell().clone(),
+            calls: driver.calls(),
+            clock: driver.clock(),
             profile: driver.profile(),
             driver: RefCell::new(Some(driver)),
             closed: Cell::new(false),
@@ -84,7 +87,6 @@ impl Port {
             ending: Cell::new(false),
             table: RefCell::default(),
             pool,
-            clock: Clock::start(),
             chores: RefCell::default(),
             dirty: RefCell::default(),
             starving: RefCell::default(),
@@ -104,6 +106,12 @@ impl Port {
 
     pub(crate) fn doorbell(&self) -> &Doorbell {
         &self.doorbell
+    }
+
+    /// The calls that never wait.
+    #[inline]
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     pub(crate) fn profile(&self) -> Profile {
@@ -208,9 +216,9 @@ impl Port {
     /// Closes a descriptor that has no operation in flight.
     pub(super) fn close(&self, fd: OwnedFd, socket: Option<Rc<Socket>>) {
         if !self.is_ending() {
-            return self.submit_detached(CloseFd::new(fd, socket));
+            return self.submit_detached(CloseFd::new(fd, socket, self.calls.clone()));
         }
-        crate::sys::close(fd);
+        self.calls.close(fd);
         if let Some(socket) = socket {
             socket.on_closed();
         }

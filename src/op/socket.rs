@@ -18,7 +18,6 @@ use std::{
 };
 
 use super::{Port, receive::Receiving, send::Sending};
-use crate::sys;
 
 pub(crate) struct Socket {
     pub(super) port: Rc<Port>,
@@ -102,22 +101,22 @@ impl Socket {
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.with_fd(sys::local_address)
+        self.with_fd(|fd| self.port.calls().local_address(fd))
     }
 
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.with_fd(sys::peer_address)
+        self.with_fd(|fd| self.port.calls().peer_address(fd))
     }
 
     pub(crate) fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.with_fd(|fd| sys::set_nodelay(fd, on))
+        self.with_fd(|fd| self.port.calls().set_nodelay(fd, on))
     }
 
     /// Says the end of the stream to the peer. It fails only for a socket that is not connected any more, to which nothing
     /// can be said.
     pub(super) fn shutdown_write(&self) {
         if self.kind == Kind::Connection {
-            let _ = self.with_fd(sys::shutdown_write);
+            let _ = self.with_fd(|fd| self.port.calls().shutdown_write(fd));
         }
     }
 
@@ -142,7 +141,7 @@ impl Socket {
         }
         if self.kind == Kind::Connection {
             // It fails only for a socket that is not connected any more, to which nothing can be said.
-            let _ = self.with_fd(sys::reset_on_close);
+            let _ = self.with_fd(|fd| self.port.calls().reset_on_close(fd));
         }
         self.hasty.set(true);
         self.stop_sending();
@@ -198,7 +197,7 @@ impl Socket {
         {
             return false;
         }
-        self.receiving.buffered() > 0 || self.with_fd(|fd| Ok(sys::has_unread(fd))).unwrap_or(false)
+        self.receiving.buffered() > 0 || self.with_fd(|fd| Ok(self.port.calls().has_unread(fd))).unwrap_or(false)
     }
 
     fn start_lingering(self: &Rc<Socket>) -> Phase {

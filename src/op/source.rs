@@ -8,11 +8,16 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::Waiters;
-use crate::buf::{IoBufMut, fill};
+use super::{Port, Waiters};
+use crate::{
+    buf::{IoBufMut, fill},
+    driver::Calls,
+};
 
 pub(crate) struct Source {
-    fd: OwnedFd,
+    /// Until it is dropped.
+    fd: Option<OwnedFd>,
+    calls: Calls,
     reading: Cell<bool>,
     writing: Cell<bool>,
     /// Read by operations that nobody waited for.
@@ -34,9 +39,10 @@ pub(crate) struct SourceTurn {
 }
 
 impl Source {
-    pub(crate) fn new(fd: OwnedFd) -> Rc<Source> {
+    pub(crate) fn new(port: &Port, fd: OwnedFd) -> Rc<Source> {
         Rc::new(Source {
-            fd,
+            fd: Some(fd),
+            calls: port.calls().clone(),
             reading: Cell::new(false),
             writing: Cell::new(false),
             left_behind: RefCell::default(),
@@ -45,7 +51,7 @@ impl Source {
     }
 
     pub(crate) fn raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// Copies what an abandoned read got; zero when there is nothing.
@@ -72,6 +78,14 @@ impl Source {
             return Poll::Pending;
         }
         Poll::Ready(SourceTurn { source: self.clone(), way })
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take() {
+            self.calls.close(fd);
+        }
     }
 }
 

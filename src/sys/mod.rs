@@ -17,6 +17,6 @@ pub(crate) use message::{GATHER_MAX, Message};
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
 pub(crate) use socket::{
-    ListenOptions, accepted_peer, close, doorbell_fd, has_unread, is_stream_socket, listen, local_address,
-    peer_address, reset_on_close, ring_doorbell, set_nodelay, shutdown_write, stream_socket,
+    ListenOptions, close, doorbell_fd, has_unread, is_stream_socket, listen, local_address, peer_address,
+    reset_on_close, ring_doorbell, set_nodelay, shutdown_write, stream_socket,
 };

@@ -64,12 +64,6 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     to_std(&socket::getpeername(fd.as_raw_fd())?).ok_or_else(not_internet)
 }
 
-/// The peer of a connection just accepted. It may be gone already: then there is no address any more, and the reset
-/// will be seen by the first read.
-pub(crate) fn accepted_peer(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
-    peer_address(fd).ok()
-}
-
 fn not_internet() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "the socket has no internet address")
 }

@@ -1,0 +1,77 @@
+//! What stands for the simulated kernel where it is not compiled in: a type without values.
+#![allow(unsafe_code)] // fence: the same functions, none of which can be called
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait};
+use crate::{
+    buf::{Pool, PoolLayout},
+    clock::Clock,
+    sys::ListenOptions,
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    never: Never,
+}
+
+#[derive(Debug, Clone)]
+enum Never {}
+
+/// The simulated kernel has the same functions, and does something in them.
+macro_rules! never {
+    ($($visible:vis fn $name:ident(&self $(, $argument:ident: $type:ty)*) $(-> $result:ty)?;)*) => {
+        impl World {
+            $(#[inline] $visible fn $name(&self $(, _: $type)*) $(-> $result)? { match self.never {} })*
+        }
+    };
+}
+
+never! {
+    pub(super) fn configure(&self, config: &Config);
+    pub(super) fn cancel(&self, target: Token);
+    pub(super) fn turn(&self, wait: Wait) -> io::Result<bool>;
+    pub(super) fn drain(&self, sink: impl FnMut(Completion));
+    pub(super) fn doorbell(&self) -> &Doorbell;
+    pub(super) fn forget_pool(&self) -> io::Result<()>;
+    pub(super) fn pool_layout(&self) -> PoolLayout;
+    pub(super) fn profile(&self) -> Profile;
+    pub(super) fn report(&self) -> DriverReport;
+    pub(super) fn clock(&self) -> Clock;
+    pub(super) fn stream_socket(&self, address: &SocketAddr) -> io::Result<OwnedFd>;
+    pub(super) fn listen(&self, address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd>;
+    pub(super) fn local_address(&self, fd: BorrowedFd<'_>) -> io::Result<SocketAddr>;
+    pub(super) fn peer_address(&self, fd: BorrowedFd<'_>) -> io::Result<SocketAddr>;
+    pub(super) fn set_nodelay(&self, fd: BorrowedFd<'_>, on: bool) -> io::Result<()>;
+    pub(super) fn is_stream_socket(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    pub(super) fn shutdown_write(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    pub(super) fn reset_on_close(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    pub(super) fn has_unread(&self, fd: BorrowedFd<'_>) -> bool;
+    pub(super) fn close(&self, fd: OwnedFd);
+    pub(crate) fn note_task(&self, key: u64);
+    pub(crate) fn count_outside(&self, by: isize);
+}
+
+impl World {
+    #[inline]
+    pub(crate) fn order_tasks<T>(&self, _: &mut VecDeque<T>) {
+        match self.never {}
+    }
+
+    /// # Safety
+    /// As for `Driver::push`.
+    pub(super) unsafe fn push(&self, _: Token, _: &Request) {
+        match self.never {}
+    }
+
+    /// # Safety
+    /// As for `Driver::provide`.
+    pub(super) unsafe fn provide(&self, _: &Pool) {
+        match self.never {}
+    }
+}

@@ -1,0 +1,139 @@
+//! The simulated world itself: its time, its order, its deadlock, and that it sees what it has to see.
+
+use std::{
+    cell::RefCell,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::Duration,
+};
+
+use ringio::{
+    BufResult, CancelledError, TcpListener, TcpStream, create_task, internals, sleep,
+    testing::{self, Faults, Sim, run_virtual},
+    timeout, yield_now,
+};
+
+fn kind(seed: u64) -> Sim {
+    Sim::new(seed).faults(Faults::empty())
+}
+
+/// What a failed run says.
+fn failure(run: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(run)).expect_err("this run fails");
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload.downcast_ref::<&str>().map(|text| (*text).to_owned()).expect("a text"),
+    }
+}
+
+#[test]
+fn virtual_time_jumps_to_the_next_timer_exactly() {
+    run_virtual(async {
+        let long = create_task(async {
+            sleep(Duration::from_secs(7)).await?;
+            Ok::<_, CancelledError>(testing::elapsed())
+        });
+        sleep(Duration::from_secs(3)).await.unwrap();
+        assert_eq!(testing::elapsed(), Duration::from_secs(3));
+        assert_eq!(long.await.unwrap(), Duration::from_secs(7));
+        let waited = timeout(Duration::from_secs(100), async |_| {
+            sleep(Duration::from_secs(1000)).await?;
+            io::Result::Ok(())
+        })
+        .await;
+        assert!(waited.is_err());
+        assert_eq!(testing::elapsed(), Duration::from_secs(107));
+    });
+}
+
+#[test]
+fn a_connection_carries_bytes_and_its_end() {
+    kind(1).run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        client.write_all(b"ping".to_vec()).await.0.unwrap();
+        client.write_eof().unwrap();
+        let BufResult(count, buffer) = server.read(vec![0; 16]).await;
+        assert_eq!((count.unwrap(), &buffer[..4]), (4, &b"ping"[..]));
+        assert_eq!(server.read(vec![0; 16]).await.0.unwrap(), 0);
+        server.write_all(b"pong".to_vec()).await.0.unwrap();
+        assert_eq!(client.read(vec![0; 16]).await.0.unwrap(), 4);
+        client.close().await.unwrap();
+        server.close().await.unwrap();
+        assert_eq!(testing::elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn nothing_left_to_happen_is_a_deadlock_that_names_who_waits() {
+    let text = failure(|| {
+        kind(0).run(async {
+            let (reader, _writer) = testing::pipe().unwrap();
+            let task = ringio::Task::builder().name("the reader").spawn(async move {
+                reader.read(vec![0; 4]).await.0?;
+                io::Result::Ok(())
+            });
+            task.await.unwrap();
+        });
+    });
+    for part in ["Deadlock", "the reader", "receive on pipe #1", "uring-tests/gauntlet/world.rs"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}
+
+#[test]
+fn a_program_that_never_ends_is_ended() {
+    let text = failure(|| {
+        kind(0).turns_max(5000).run(async {
+            loop {
+                let _ = yield_now().await;
+            }
+        });
+    });
+    assert!(text.contains("no end after 5000 turns"), "{text}");
+}
+
+#[test]
+fn a_wake_from_another_thread_is_waited_for() {
+    let (sender, receiver) = futures::channel::oneshot::channel();
+    let thread = std::thread::spawn(move || sender.send(42).unwrap());
+    assert_eq!(kind(0).run(receiver), Ok(42));
+    thread.join().unwrap();
+}
+
+fn order_of_tasks(sim: Sim) -> Vec<usize> {
+    let order = Rc::new(RefCell::new(Vec::new()));
+    sim.run(async {
+        for number in 0..10 {
+            let order = order.clone();
+            create_task(async move { order.borrow_mut().push(number) });
+        }
+        testing::turns(2).await.unwrap();
+    });
+    order.take()
+}
+
+#[test]
+fn tasks_run_in_their_order_unless_the_seed_may_choose() {
+    assert_eq!(order_of_tasks(kind(5)), (0..10).collect::<Vec<_>>());
+    let shuffled = order_of_tasks(kind(5).shuffle_tasks());
+    assert_ne!(shuffled, (0..10).collect::<Vec<_>>());
+    assert_eq!(order_of_tasks(kind(5).shuffle_tasks()), shuffled);
+    assert_ne!(order_of_tasks(kind(6).shuffle_tasks()), shuffled);
+}
+
+#[test]
+fn all_operations_and_buffers_are_back_at_rest() {
+    kind(3).run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let accepted = listener.accept().await.unwrap();
+        drop((client, accepted));
+        listener.close().await.unwrap();
+        sleep(Duration::from_secs(2)).await.unwrap();
+        assert_eq!(internals::counts().operations, 0);
+    });
+}
