@@ -115,11 +115,12 @@ impl Acceptor {
             self.token.set(None);
             self.stopping.set(false);
         }
+        let polled = self.polling.replace(false);
         match completion.answer() {
             // The answer of the poll below: the accept is started again by whoever waits.
-            Answer::Done(_) if self.polling.replace(false) => {}
+            Answer::Done(_) if polled => {}
             Answer::Done(number) => self.backlog.borrow_mut().push_back(descriptor(number)),
-            Answer::Cancelled | Answer::Gone(_) => self.polling.set(false),
+            Answer::Cancelled | Answer::Gone(_) => {}
             Answer::NotReady if self.port.is_ending() => {}
             Answer::NotReady => {
                 self.polling.set(true);

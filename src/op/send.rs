@@ -34,6 +34,8 @@ pub(super) struct Sending {
     in_flight: Cell<bool>,
     /// What is in flight, if it is the socket's own.
     token: Cell<Option<Token>>,
+    /// What is in flight is a poll: this kernel does not wait for room in this socket by itself.
+    polling: Cell<bool>,
     /// In the port's list of sockets to flush.
     dirty: Cell<bool>,
     failed: Cell<Failed>,
@@ -100,6 +102,7 @@ impl Sending {
             queued: Cell::new(0),
             in_flight: Cell::new(false),
             token: Cell::new(None),
+            polling: Cell::new(false),
             dirty: Cell::new(false),
             failed: Cell::new(Failed::No),
             finish: Cell::new(Finish::No),
@@ -317,13 +320,17 @@ impl Socket {
     pub(super) fn on_sent(self: &Rc<Socket>, completion: Completion) {
         self.sending.in_flight.set(false);
         self.sending.token.set(None);
+        let polled = self.sending.polling.replace(false);
         match completion.answer() {
             _ if self.sending.failed.get() == Failed::Aborted => self.fail(Failed::Aborted),
+            // The answer of the poll below: what was lent is sent again.
+            Answer::Done(_) if polled => {}
             Answer::Done(count) if self.sending.failed.get() == Failed::No => self.retire(count as usize),
             Answer::Done(_) => {}
             Answer::NotReady if self.port.is_ending() => self.fail(Failed::Stopped),
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Writable };
+                self.sending.polling.set(true);
                 return self.stand_sending(&request);
             }
             // Only teardown cancels a send; otherwise it was interrupted, and what was lent is sent again below.

@@ -94,6 +94,11 @@ impl Sim {
         self
     }
 
+    /// The faults that this seed arms, out of those that may be.
+    pub fn armed(&self) -> Faults {
+        Faults::drawn(self.seed, self.faults)
+    }
+
     /// Runs `main` to its end, and closes the runtime.
     ///
     /// # Panics

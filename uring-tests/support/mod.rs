@@ -52,6 +52,11 @@ impl Rng {
         Rng(seed() ^ salt)
     }
 
+    /// The numbers of one seed.
+    pub(crate) fn of(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
     /// A generator of its own for one decision in one of many tasks, which share the seeds.
     pub(crate) fn from(seeds: &Cell<u64>) -> Rng {
         let seed = Rng(seeds.get()).next();

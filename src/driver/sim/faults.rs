@@ -85,6 +85,13 @@ impl Default for Faults {
     }
 }
 
+impl Faults {
+    /// What a seed arms.
+    pub(crate) fn drawn(seed: u64, allowed: Faults) -> Faults {
+        Knobs::draw(seed, allowed).armed
+    }
+}
+
 /// One chance for each purpose, so that leaving one fault out changes little for the others.
 pub(super) struct Chance {
     pub(super) transfer: Rng,
