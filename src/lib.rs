@@ -88,10 +88,16 @@ pub use error::{
 };
 pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
 pub use fs::Descriptor;
-pub use net::{Addresses, Bind, TcpListener, TcpStream, ToAddresses};
+pub use net::{
+    Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses,
+    UnixListener, UnixStream,
+};
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+pub use streams::io_stream::IoStream;
 pub use streams::{
-    Feed, Lines, OpenConnection, Separators, Server, StartServer, StreamReader, StreamWriter, open_connection,
-    start_server,
+    ExtraInfo, Feed, Lines, OpenConnection, OpenUnixConnection, Separators, Server, StartServer, StartUnixServer,
+    StreamReader, StreamWriter, open_connection, open_connection_from, open_unix_connection, start_server,
+    start_unix_server,
 };
 pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, PoisonError},
     task::{Poll, Waker},
     thread,
@@ -10,7 +10,8 @@ use std::{
 
 use crate::executor::{context, wait};
 
-/// What names one or more internet addresses: an address, `"host:port"`, or `("host", port)`.
+/// What names one or more internet addresses: an address, `"host:port"`, or `("host", port)`; or an array of these
+/// texts. The host `""` of a pair is all interfaces.
 pub trait ToAddresses {
     /// The addresses, or the name they go by.
     fn to_addresses(self) -> Addresses;
@@ -25,6 +26,7 @@ enum Inner {
     Known(Vec<SocketAddr>),
     Name { host: String, port: u16 },
     Malformed(String),
+    List(Vec<Addresses>),
 }
 
 impl Addresses {
@@ -40,6 +42,10 @@ impl Addresses {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, text))
             }
             Inner::Malformed(text) => Err(malformed(&text)),
+            Inner::List(list) => {
+                let all: io::Result<Vec<_>> = list.into_iter().map(Addresses::known).collect();
+                some(all?.concat())
+            }
         }
     }
 
@@ -49,6 +55,13 @@ impl Addresses {
             Inner::Known(addresses) => some(addresses),
             Inner::Name { host, port } => some(look_up(host, port).await?),
             Inner::Malformed(text) => Err(malformed(&text)),
+            Inner::List(list) => {
+                let mut all = Vec::new();
+                for addresses in list {
+                    all.extend(Box::pin(addresses.resolve()).await?);
+                }
+                some(all)
+            }
         }
     }
 
@@ -65,6 +78,11 @@ impl Addresses {
     }
 
     fn named(host: &str, port: u16) -> Addresses {
+        if host.is_empty() {
+            // SV1: all interfaces, one address for each family.
+            let all = [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+            return Addresses(Inner::Known(all.map(|ip| SocketAddr::new(ip, port)).to_vec()));
+        }
         match host.parse::<IpAddr>() {
             Ok(ip) => Addresses(Inner::Known(vec![SocketAddr::new(ip, port)])),
             Err(_) => Addresses(Inner::Name { host: host.to_owned(), port }),
@@ -140,6 +158,31 @@ impl ToAddresses for Vec<SocketAddr> {
 impl ToAddresses for &[SocketAddr] {
     fn to_addresses(self) -> Addresses {
         Addresses(Inner::Known(self.to_vec()))
+    }
+}
+
+impl ToAddresses for &[&str] {
+    fn to_addresses(self) -> Addresses {
+        Addresses(Inner::List(self.iter().map(|text| Addresses::parse(text)).collect()))
+    }
+}
+
+impl<const N: usize> ToAddresses for [&str; N] {
+    fn to_addresses(self) -> Addresses {
+        self.as_slice().to_addresses()
+    }
+}
+
+impl ToAddresses for Vec<String> {
+    fn to_addresses(self) -> Addresses {
+        Addresses(Inner::List(self.iter().map(|text| Addresses::parse(text)).collect()))
+    }
+}
+
+/// Several hosts, one port.
+impl ToAddresses for (&[&str], u16) {
+    fn to_addresses(self) -> Addresses {
+        Addresses(Inner::List(self.0.iter().map(|host| Addresses::named(host, self.1)).collect()))
     }
 }
 

@@ -5,13 +5,14 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    task::{Poll, Waker},
     time::Duration,
 };
 
 use super::{TcpStream, ToAddresses};
 use crate::{
     executor::{ErrorReport, ReportKind, context, wait},
-    op::{Acceptor, Taken},
+    op::{Acceptor, Socket, Taken},
     sys,
     task::sleep,
 };
@@ -30,11 +31,19 @@ pub struct Bind {
     pub backlog: u32,
     /// Several sockets may listen on the same port, and the kernel spreads connections over them.
     pub reuse_port: bool,
+    /// Connections are probed while they are idle, so that a peer that is gone is noticed.
+    pub keep_alive: bool,
+}
+
+impl Bind {
+    fn options(self) -> sys::ListenOptions {
+        sys::ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port, keep_alive: self.keep_alive }
+    }
 }
 
 impl Default for Bind {
     fn default() -> Bind {
-        Bind { backlog: 100, reuse_port: false }
+        Bind { backlog: 100, reuse_port: false, keep_alive: false }
     }
 }
 
@@ -84,10 +93,9 @@ impl TcpListener {
     #[track_caller]
     pub fn bind_with(address: impl ToAddresses, bind: Bind) -> io::Result<TcpListener> {
         let port = context::with(|runtime| runtime.port.clone());
-        let options = sys::ListenOptions { backlog: bind.backlog, reuse_port: bind.reuse_port };
         let mut last = None;
         for address in address.to_addresses().known()? {
-            match port.calls().listen(address, options) {
+            match port.calls().listen(address, bind.options()) {
                 Ok(fd) => return Ok(TcpListener::new(Acceptor::new(&port, fd))),
                 Err(error) => last = Some(error),
             }
@@ -119,19 +127,10 @@ impl TcpListener {
     /// # Cancellation
     /// **Nothing lost**: a connection that arrives meanwhile is there for the next accept.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut pause = PAUSE;
         loop {
-            match wait(|cx| self.handle.0.poll_take(cx.waker())).await?? {
-                // Gone before it was taken: there is nobody to talk to.
-                Taken::Connection(_, None) => {}
-                Taken::Connection(socket, Some(peer)) => return Ok((TcpStream::new(socket), peer)),
-                Taken::Exhausted(error) => {
-                    if pause == PAUSE {
-                        report_pause(&error);
-                    }
-                    sleep(pause).await?;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
+            // Without a peer it was gone before it was taken: there is nobody to talk to.
+            if let (socket, Some(peer)) = take_connection(&self.handle.0).await? {
+                return Ok((TcpStream::new(socket), peer));
             }
         }
     }
@@ -150,7 +149,11 @@ impl TcpListener {
     /// **Runs on**: the close goes on; waiting for it again is harmless.
     pub async fn close(&self) -> Result<(), crate::error::CancelledError> {
         self.handle.0.close();
-        wait(|cx| self.handle.0.poll_closed(cx.waker())).await
+        wait(|cx| self.poll_closed(cx.waker())).await
+    }
+
+    pub(crate) fn poll_closed(&self, waker: &Waker) -> Poll<()> {
+        self.handle.0.poll_closed(waker)
     }
 
     pub(crate) fn begin_close(&self) {
@@ -165,6 +168,45 @@ impl TcpListener {
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpListener").field("address", &self.local_addr().ok()).finish()
+    }
+}
+
+/// The next connection. SV8: where descriptors or memory have run out it pauses, longer and longer; the connections stay in
+/// the kernel's queue meanwhile.
+pub(super) async fn take_connection(acceptor: &Rc<Acceptor>) -> io::Result<(Rc<Socket>, Option<SocketAddr>)> {
+    let mut pause = PAUSE;
+    loop {
+        match wait(|cx| acceptor.poll_take(cx.waker())).await?? {
+            Taken::Connection(socket, peer) => return Ok((socket, peer)),
+            Taken::Exhausted(error) => {
+                if pause == PAUSE {
+                    report_pause(&error);
+                }
+                sleep(pause).await?;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+/// A socket that is bound and does not listen yet: connections are refused until it does.
+pub(crate) struct BoundListener {
+    fd: OwnedFd,
+    backlog: u32,
+}
+
+impl BoundListener {
+    pub(crate) fn bind(address: SocketAddr, bind: Bind) -> io::Result<BoundListener> {
+        Ok(BoundListener { fd: sys::bind_to_listen(address, bind.options())?, backlog: bind.backlog })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_address(self.fd.as_fd())
+    }
+
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        sys::start_listening(&self.fd, self.backlog)?;
+        TcpListener::from_fd(self.fd)
     }
 }
 

@@ -7,11 +7,11 @@ use std::{
     rc::Rc,
 };
 
-use super::{Addresses, ToAddresses};
+use super::{ConnectOptions, ToAddresses, connect};
 use crate::{
     buf::{BufResult, IoBuf, IoBufMut},
     executor::{Leaf, context, wait},
-    op::{Connect, Send, Socket},
+    op::{Send, Socket},
 };
 
 /// A TCP connection. Buffers are moved into each call and come back with its result. For buffered reading and writing see
@@ -40,11 +40,16 @@ impl TcpStream {
         TcpStream { socket: Some(socket) }
     }
 
-    fn socket(&self) -> &Rc<Socket> {
+    pub(super) fn socket(&self) -> &Rc<Socket> {
         match &self.socket {
             Some(socket) => socket,
             None => unreachable!("the socket is given away together with the stream"),
         }
+    }
+
+    /// A connection of another family.
+    pub(super) fn plain(socket: Rc<Socket>) -> TcpStream {
+        TcpStream { socket: Some(socket) }
     }
 
     /// The connection alone, for the buffered streams.
@@ -64,7 +69,7 @@ impl TcpStream {
     /// # Cancellation
     /// **Nothing lost**: a connection that was made nevertheless is returned if the future still waits, else closed.
     pub async fn connect(address: impl ToAddresses) -> io::Result<TcpStream> {
-        Ok(TcpStream::new(connect(address.to_addresses()).await?))
+        Ok(TcpStream::new(connect(address.to_addresses(), ConnectOptions::default()).await?))
     }
 
     /// Takes over a descriptor that is connected already.
@@ -214,21 +219,4 @@ impl fmt::Debug for TcpStream {
             .field("peer", &socket.peer_address().ok())
             .finish()
     }
-}
-
-/// OC2, OC3: one address after the other; the sockets of those that failed are closed.
-pub(crate) async fn connect(addresses: Addresses) -> io::Result<Rc<Socket>> {
-    let port = context::with(|runtime| runtime.port.clone());
-    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
-    for address in addresses.resolve().await? {
-        let socket = Socket::new(&port, port.calls().stream_socket(&address)?);
-        match Leaf::new(&port, Connect { socket, address: Box::new(address.into()) }).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) if crate::error::cancelled(&error).is_some() => return Err(error),
-            Err(error) => failures.push((address, error)),
-        }
-    }
-    let kind = failures.first().map_or(io::ErrorKind::NotFound, |(_, error)| error.kind());
-    let texts: Vec<String> = failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-    Err(io::Error::new(kind, format!("cannot connect to {}", texts.join("; "))))
 }

@@ -11,6 +11,8 @@ pub(super) enum Chore {
     Cancel { target: Token, pause: Duration },
     /// The peer had its time to read our last bytes.
     StopLingering(Rc<Socket>),
+    /// The peer had its time to take what was to be sent before the close.
+    Abort(Rc<Socket>),
 }
 
 /// The first pause before a cancel is repeated, the factor to the next one, and the longest.

@@ -24,6 +24,9 @@
 mod accept;
 mod basic;
 mod chores;
+mod layer;
+#[cfg(feature = "tls")]
+mod layered;
 mod port;
 mod receive;
 mod send;
@@ -52,6 +55,7 @@ pub(crate) use accept::{Acceptor, Taken};
 pub(crate) use basic::Connect;
 #[cfg(feature = "internals")]
 pub(crate) use basic::Nop;
+pub(crate) use layer::Layer;
 pub(crate) use port::Port;
 pub(crate) use send::Segment;
 pub(crate) use socket::{Kind, Socket};

@@ -213,6 +213,10 @@ impl Port {
         self.chores.borrow_mut().add(self.clock.now().after(time), Chore::StopLingering(socket));
     }
 
+    pub(super) fn abort_in(&self, socket: Rc<Socket>, limit: Duration) {
+        self.chores.borrow_mut().add(self.clock.now().after(limit), Chore::Abort(socket));
+    }
+
     /// Closes a descriptor that has no operation in flight.
     pub(super) fn close(&self, fd: OwnedFd, socket: Option<Rc<Socket>>) {
         if !self.is_ending() {
@@ -340,6 +344,7 @@ impl Port {
         chores.next_due(|chore| match chore {
             Chore::Cancel { target, .. } => !table.is_in_kernel(*target),
             Chore::StopLingering(socket) => !socket.is_lingering(),
+            Chore::Abort(socket) => socket.is_closed(),
         })
     }
 
@@ -349,6 +354,7 @@ impl Port {
             match due {
                 Some(Chore::Cancel { target, pause }) => self.cancel_again(target, pause),
                 Some(Chore::StopLingering(socket)) => socket.stop_lingering(),
+                Some(Chore::Abort(socket)) => socket.abort(),
                 None => return,
             }
         }

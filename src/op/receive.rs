@@ -131,6 +131,10 @@ impl Receiving {
     pub(super) fn buffered(&self) -> usize {
         self.buffered.get()
     }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.get().is_some()
+    }
 }
 
 // ---- reading, for streams
@@ -426,7 +430,7 @@ impl Socket {
 
     /// The pool has buffers again, or it cannot have more: then this receive does without.
     pub(super) fn receive_again(self: &Rc<Socket>, pooled: bool) {
-        let wanted = self.receiving.wanted.get().is_some() || self.is_lingering();
+        let wanted = self.receiving.is_wanted() || self.is_lingering();
         let idle = !self.receiving.is_armed() && !self.receiving.has_ended() && !self.port.is_ending();
         if wanted && idle && !pooled {
             self.receiving.armed.set(self.receive_once());

@@ -8,7 +8,7 @@
 //! hence the lingering. A pipe has nothing to linger for: its one direction is closed, that is all.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -17,13 +17,15 @@ use std::{
     time::Duration,
 };
 
-use super::{Port, receive::Receiving, send::Sending};
+use super::{Layer, Port, receive::Receiving, send::Sending};
 
 pub(crate) struct Socket {
     pub(super) port: Rc<Port>,
     fd: RefCell<Option<OwnedFd>>,
     kind: Kind,
     pub(super) phase: Cell<Phase>,
+    /// Boxed, because most have none.
+    pub(super) layer: OnceCell<Box<dyn Layer>>,
     /// The close waits for the peer no more.
     hasty: Cell<bool>,
     pub(super) receiving: Receiving,
@@ -71,6 +73,7 @@ impl Socket {
             fd: RefCell::new(fd),
             kind,
             phase: Cell::new(Phase::Open),
+            layer: OnceCell::new(),
             hasty: Cell::new(false),
             receiving: Receiving::new(),
             sending: Sending::new(),
@@ -93,7 +96,7 @@ impl Socket {
         self.fd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
         match &*self.fd.borrow() {
             Some(fd) => call(fd.as_fd()),
             None => Err(closed()),
@@ -128,10 +131,22 @@ impl Socket {
     /// Begins the close; what was written is still sent. Does nothing the second time.
     pub(crate) fn close(self: &Rc<Socket>) {
         if self.phase.get() == Phase::Open {
+            if let Some(layer) = self.layer() {
+                layer.close(self);
+            }
             self.phase.set(Phase::Flushing);
             self.proceed_with_close();
             self.wake_reader();
         }
+    }
+
+    /// Aborts the close if it takes longer than this.
+    pub(crate) fn abort_in(self: &Rc<Socket>, limit: Duration) {
+        self.port.abort_in(self.clone(), limit);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase.get() == Phase::Closed
     }
 
     /// Closes without sending what is still to be sent, and without waiting for the peer, who sees a reset.

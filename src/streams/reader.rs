@@ -79,11 +79,7 @@ impl StreamReader {
         if n == 0 {
             return Ok(Bytes::new());
         }
-        wait(|cx| self.socket.poll_more_than(0, cx.waker())).await?;
-        if self.socket.buffered() == 0 {
-            self.socket.end_of_stream()?;
-        }
-        Ok(self.socket.take(n))
+        wait(|cx| self.poll_take(n, cx.waker())).await?
     }
 
     /// Reads exactly `n` bytes, however many the limit is.
@@ -99,12 +95,12 @@ impl StreamReader {
         if n == 0 {
             return Ok(Bytes::new());
         }
-        wait(|cx| self.socket.poll_more_than(n - 1, cx.waker())).await?;
-        if self.socket.buffered() >= n {
-            return Ok(self.socket.take_exactly(n));
+        wait(|cx| self.poll_more_than(n - 1, cx.waker())).await?;
+        if self.buffer().buffered() >= n {
+            return Ok(self.buffer().take_exactly(n));
         }
-        self.socket.end_of_stream()?;
-        let partial = self.socket.take_exactly(self.socket.buffered());
+        self.end_of_stream()?;
+        let partial = self.buffer().take_exactly(self.buffer().buffered());
         Err(IncompleteReadError { partial, expected: Some(n) }.into())
     }
 
@@ -128,9 +124,9 @@ impl StreamReader {
     /// ```
     #[doc(alias = "asyncio.StreamReader.read")]
     pub async fn read_to_end(&mut self) -> io::Result<Bytes> {
-        wait(|cx| self.socket.poll_more_than(usize::MAX, cx.waker())).await?;
-        self.socket.end_of_stream()?;
-        Ok(self.socket.take_exactly(self.socket.buffered()))
+        wait(|cx| self.poll_more_than(usize::MAX, cx.waker())).await?;
+        self.end_of_stream()?;
+        Ok(self.buffer().take_exactly(self.buffer().buffered()))
     }
 
     /// Reads at least one byte into `buffer`, over its content; zero at the end of the stream.
@@ -154,13 +150,13 @@ impl StreamReader {
         if buffer.buf_capacity() == 0 {
             return BufResult(Ok(0), buffer);
         }
-        if let Err(cancelled) = wait(|cx| self.socket.poll_more_than(0, cx.waker())).await {
+        if let Err(cancelled) = wait(|cx| self.poll_more_than(0, cx.waker())).await {
             return BufResult(Err(cancelled.into()), buffer);
         }
-        if self.socket.buffered() == 0 {
-            return BufResult(self.socket.end_of_stream().map(|()| 0), buffer);
+        if self.buffer().buffered() == 0 {
+            return BufResult(self.end_of_stream().map(|()| 0), buffer);
         }
-        let count = self.socket.take_into(&mut buffer);
+        let count = self.buffer().take_into(&mut buffer);
         BufResult(Ok(count), buffer)
     }
 
@@ -182,16 +178,16 @@ impl StreamReader {
     /// `looked_at` is how much of what is buffered is known to hold no end of a line.
     pub(super) fn poll_line(&self, looked_at: &mut usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
         loop {
-            let (line, found) = self.socket.take_where(|bytes| find_line(bytes, *looked_at, self.limit));
+            let (line, found) = self.buffer().take_where(|bytes| find_line(bytes, *looked_at, self.limit));
             *looked_at = match found {
                 Looked::Found => return Poll::Ready(Ok(line)),
                 Looked::TooLong(error) => return Poll::Ready(Err(error.into())),
                 Looked::Unfinished(looked_at) => looked_at,
             };
-            ready!(self.socket.poll_more_than(*looked_at, waker));
-            if self.socket.buffered() == *looked_at {
-                self.socket.end_of_stream()?;
-                return Poll::Ready(Ok(self.socket.take_exactly(*looked_at)));
+            ready!(self.poll_more_than(*looked_at, waker));
+            if self.buffer().buffered() == *looked_at {
+                self.end_of_stream()?;
+                return Poll::Ready(Ok(self.buffer().take_exactly(*looked_at)));
             }
         }
     }
@@ -219,7 +215,7 @@ impl StreamReader {
         let mut dropped = 0;
         wait(|cx| {
             loop {
-                let (skipped, ended) = self.socket.take_where(|bytes| match memchr::memchr(b'\n', bytes) {
+                let (skipped, ended) = self.buffer().take_where(|bytes| match memchr::memchr(b'\n', bytes) {
                     Some(end) => (end + 1, true),
                     None => (bytes.len(), false),
                 });
@@ -227,9 +223,9 @@ impl StreamReader {
                 if ended {
                     return Poll::Ready(Ok(dropped));
                 }
-                ready!(self.socket.poll_more_than(0, cx.waker()));
-                if self.socket.buffered() == 0 {
-                    return Poll::Ready(self.socket.end_of_stream().map(|()| dropped));
+                ready!(self.poll_more_than(0, cx.waker()));
+                if self.buffer().buffered() == 0 {
+                    return Poll::Ready(self.end_of_stream().map(|()| dropped));
                 }
             }
         })
@@ -262,18 +258,18 @@ impl StreamReader {
         wait(|cx| {
             loop {
                 let (found, looked) = self
-                    .socket
+                    .buffer()
                     .take_where(|bytes| super::separators::look(bytes, &separators, lengths, looked_at, self.limit));
                 match looked {
                     Looked::Found => return Poll::Ready(Ok(found)),
                     Looked::TooLong(error) => return Poll::Ready(Err(error.into())),
                     Looked::Unfinished(next) => looked_at = next,
                 }
-                let have = self.socket.buffered();
-                ready!(self.socket.poll_more_than(have, cx.waker()));
-                if self.socket.buffered() == have {
-                    self.socket.end_of_stream()?;
-                    let partial = self.socket.take_exactly(have);
+                let have = self.buffer().buffered();
+                ready!(self.poll_more_than(have, cx.waker()));
+                if self.buffer().buffered() == have {
+                    self.end_of_stream()?;
+                    let partial = self.buffer().take_exactly(have);
                     return Poll::Ready(Err(IncompleteReadError { partial, expected: None }.into()));
                 }
             }
@@ -303,7 +299,40 @@ impl StreamReader {
     /// Whether the stream has ended and everything was read.
     #[doc(alias = "asyncio.StreamReader.at_eof")]
     pub fn at_eof(&self) -> bool {
-        self.socket.has_ended() && self.socket.buffered() == 0
+        (self.buffer().has_ended() || self.socket.is_closing()) && self.buffer().buffered() == 0
+    }
+
+    /// Where what can be read waits.
+    #[inline]
+    fn buffer(&self) -> &Rc<Socket> {
+        match self.socket.layer() {
+            Some(layer) => layer.inside(),
+            None => &self.socket,
+        }
+    }
+
+    #[inline]
+    pub(super) fn poll_more_than(&self, have: usize, waker: &Waker) -> Poll<()> {
+        match self.socket.layer() {
+            Some(layer) => layer.poll_more_than(&self.socket, have, waker),
+            None => self.socket.poll_more_than(have, waker),
+        }
+    }
+
+    pub(super) fn end_of_stream(&self) -> io::Result<()> {
+        match self.socket.layer() {
+            Some(layer) => layer.end_of_stream(),
+            None => self.socket.end_of_stream(),
+        }
+    }
+
+    /// Takes what is there, at most `most` bytes; nothing at the end of the stream.
+    pub(super) fn poll_take(&self, most: usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
+        ready!(self.poll_more_than(0, waker));
+        if self.buffer().buffered() == 0 {
+            self.end_of_stream()?;
+        }
+        Poll::Ready(Ok(self.buffer().take(most)))
     }
 }
 
@@ -331,8 +360,8 @@ impl Drop for StreamReader {
 impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReader")
-            .field("buffered", &self.socket.buffered())
-            .field("ended", &self.socket.has_ended())
+            .field("buffered", &self.buffer().buffered())
+            .field("ended", &self.buffer().has_ended())
             .field("limit", &self.limit)
             .finish()
     }

@@ -8,7 +8,6 @@ use crate::{
     error::TimeoutError,
     executor::{context, wait},
     op::{Kind, Segment, Socket},
-    task::wait_for,
 };
 
 /// Writes to a connection. What was written is sent by the runtime, in order, whatever becomes of the writer; dropping it
@@ -39,6 +38,10 @@ impl StreamWriter {
         StreamWriter { socket, marks: MARKS }
     }
 
+    pub(super) fn socket(&self) -> &Rc<Socket> {
+        &self.socket
+    }
+
     /// Writes to a descriptor that is no socket: the writing end of a pipe, a terminal. Nobody reading any more is an error of
     /// kind [`BrokenPipe`](io::ErrorKind::BrokenPipe), as soon as something is written.
     ///
@@ -60,7 +63,7 @@ impl StreamWriter {
     #[inline]
     pub fn write(&mut self, data: &[u8]) -> io::Result<()> {
         self.check_room(data.len())?;
-        self.socket.write_copy(data)
+        self.write_through(data)
     }
 
     /// Queues `data` itself, without a copy.
@@ -71,7 +74,10 @@ impl StreamWriter {
     pub fn write_owned(&mut self, data: impl Into<Bytes>) -> io::Result<()> {
         let data = data.into();
         self.check_room(data.len())?;
-        self.socket.write(Segment::Shared(data))
+        match self.socket.layer() {
+            Some(layer) => layer.write(&self.socket, &data),
+            None => self.socket.write(Segment::Shared(data)),
+        }
     }
 
     /// Queues copies of several pieces: all of them, or none.
@@ -96,9 +102,17 @@ impl StreamWriter {
         let lines = lines.into_iter();
         self.check_room(lines.clone().map(|line| line.as_ref().len()).sum())?;
         for line in lines {
-            self.socket.write_copy(line.as_ref())?;
+            self.write_through(line.as_ref())?;
         }
         Ok(())
+    }
+
+    #[inline]
+    fn write_through(&self, data: &[u8]) -> io::Result<()> {
+        match self.socket.layer() {
+            Some(layer) => layer.write(&self.socket, data),
+            None => self.socket.write_copy(data),
+        }
     }
 
     #[inline]
@@ -124,7 +138,10 @@ impl StreamWriter {
     /// **Nothing lost**: what was written is still sent.
     #[doc(alias = "asyncio.StreamWriter.drain")]
     pub async fn drain(&self) -> io::Result<()> {
-        self.socket.end_of_stream()?;
+        match self.socket.layer() {
+            Some(layer) => layer.end_of_stream()?,
+            None => self.socket.end_of_stream()?,
+        }
         let Marks { high, low, .. } = self.marks;
         let mut most = high;
         wait(|cx| {
@@ -213,16 +230,20 @@ impl StreamWriter {
     /// Sends the end of the stream after what was written; reading goes on. A pipe is closed by it.
     ///
     /// # Errors
-    /// When the connection is lost or closed.
+    /// When the connection is lost or closed; with TLS.
     #[doc(alias = "asyncio.StreamWriter.write_eof")]
     pub fn write_eof(&mut self) -> io::Result<()> {
+        if !self.can_write_eof() {
+            let text = "TLS has no end of one direction (can_write_eof() is false); call close()";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         self.socket.write_eof()
     }
 
-    /// Whether the stream can be ended in one direction: for TCP, Unix sockets and pipes it can.
+    /// Whether the stream can be ended in one direction: for TCP, Unix sockets and pipes it can, with TLS it cannot.
     #[doc(alias = "asyncio.StreamWriter.can_write_eof")]
     pub fn can_write_eof(&self) -> bool {
-        true
+        self.socket.layer().is_none()
     }
 
     /// Begins to close the connection, in both directions; what was written is still sent. May be called again.
@@ -268,7 +289,7 @@ impl StreamWriter {
     /// [`wait_closed`](StreamWriter::wait_closed), inside an [`io::Error`].
     ///
     /// # Cancellation
-    /// **Runs on**: the close goes on, without a limit.
+    /// **Runs on**: the close goes on, with its limit.
     ///
     /// ```
     /// # ringio::run(async {
@@ -278,13 +299,9 @@ impl StreamWriter {
     /// ```
     pub async fn close_with_timeout(&mut self, limit: Duration) -> io::Result<()> {
         self.socket.close();
-        let closed = wait(|cx| self.socket.poll_closed(cx.waker()));
-        match wait_for(async { closed.await? }, limit).await {
-            Err(error) if error.get_ref().is_some_and(|error| error.is::<TimeoutError>()) => {
-                self.socket.abort();
-                wait(|cx| self.socket.poll_closed(cx.waker()).map(drop)).await?;
-                Err(error)
-            }
+        self.socket.abort_in(limit);
+        match self.wait_closed().await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(TimeoutError.into()),
             closed => closed,
         }
     }
@@ -293,7 +310,6 @@ impl StreamWriter {
     ///
     /// # Errors
     /// For a connection that is gone.
-    #[doc(alias = "asyncio.StreamWriter.get_extra_info")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket.peer_address()
     }

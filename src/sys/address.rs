@@ -2,26 +2,41 @@
 
 use std::net::SocketAddr;
 
-use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr};
 
-/// An internet address.
+/// An internet address, or the name of a socket on this machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Address(SockaddrStorage);
+pub(crate) enum Address {
+    Internet(SockaddrStorage),
+    Unix(UnixAddr),
+}
 
 impl Address {
     /// For the kernel to read while the address stays where it is.
     pub(crate) fn as_raw(&self) -> (*const libc::sockaddr, u32) {
-        (self.0.as_ptr(), self.0.len())
+        match self {
+            Address::Internet(address) => (address.as_ptr(), address.len()),
+            Address::Unix(address) => (address.as_ptr().cast(), address.len()),
+        }
     }
 
-    pub(super) fn as_nix(&self) -> &SockaddrStorage {
-        &self.0
+    pub(super) fn as_nix(&self) -> &dyn SockaddrLike {
+        match self {
+            Address::Internet(address) => address,
+            Address::Unix(address) => address,
+        }
     }
 }
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Address {
-        Address(address.into())
+        Address::Internet(address.into())
+    }
+}
+
+impl From<UnixAddr> for Address {
+    fn from(address: UnixAddr) -> Address {
+        Address::Unix(address)
     }
 }
 

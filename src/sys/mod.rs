@@ -9,6 +9,7 @@ mod message;
 mod probe;
 mod ring;
 mod socket;
+mod unix;
 
 pub(crate) use address::Address;
 pub(crate) use buffer_ring::BufferRing;
@@ -17,6 +18,10 @@ pub(crate) use message::{GATHER_MAX, Message};
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
 pub(crate) use socket::{
-    ListenOptions, close, doorbell_fd, has_unread, is_stream_socket, listen, local_address, peer_address,
-    reset_on_close, ring_doorbell, set_nodelay, shutdown_write, stream_socket,
+    ListenOptions, bind_to_connect, bind_to_listen, close, doorbell_fd, has_unread, is_stream_socket,
+    lacks_family, listen, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay, shutdown_write,
+    start_listening, stream_socket,
+};
+pub(crate) use unix::{
+    SocketFile, bind_unix, peer_credentials, unix_address, unix_local_path, unix_pair, unix_peer_path, unix_socket,
 };

@@ -30,10 +30,18 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
 pub(crate) struct ListenOptions {
     pub(crate) backlog: u32,
     pub(crate) reuse_port: bool,
+    pub(crate) keep_alive: bool,
 }
 
 /// A socket bound to `address` that listens.
 pub(crate) fn listen(address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd> {
+    let fd = bind_to_listen(address, options)?;
+    start_listening(&fd, options.backlog)?;
+    Ok(fd)
+}
+
+/// The same without listening yet: connections are refused.
+pub(crate) fn bind_to_listen(address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd> {
     let fd = stream_socket(&address)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if options.reuse_port {
@@ -42,10 +50,30 @@ pub(crate) fn listen(address: SocketAddr, options: ListenOptions) -> io::Result<
     if address.is_ipv6() {
         setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
+    if options.keep_alive {
+        // What is accepted has it from its listener.
+        setsockopt(&fd, sockopt::KeepAlive, &true)?;
+    }
     bound_to(&fd, address)?;
-    let backlog = Backlog::new(i32::try_from(options.backlog).unwrap_or(i32::MAX).min(libc::SOMAXCONN))?;
-    socket::listen(&fd, backlog)?;
     Ok(fd)
+}
+
+pub(crate) fn start_listening(fd: &OwnedFd, backlog: u32) -> io::Result<()> {
+    let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX).min(libc::SOMAXCONN))?;
+    Ok(socket::listen(fd, backlog)?)
+}
+
+/// Binds a socket that will connect; the error names the address (OC5).
+pub(crate) fn bind_to_connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    socket::bind(fd.as_raw_fd(), Address::from(address).as_nix()).map_err(|errno| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("cannot bind to the local address {address}: {error}"))
+    })
+}
+
+/// Whether an error says that this machine does not have the family of an address.
+pub(crate) fn lacks_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT)) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// Binds `fd`; the error names the address.

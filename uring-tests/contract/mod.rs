@@ -5,6 +5,7 @@
 
 mod cancel;
 mod child;
+mod connect;
 mod errors;
 mod flaws;
 mod forget;
@@ -18,10 +19,12 @@ mod programs;
 mod reader;
 mod runner;
 mod scheduling;
+mod server;
 mod shutdown;
 mod streams;
 mod task;
 mod timeout;
+mod unix;
 mod wait_for;
 mod wakes;
 mod writer;
