@@ -104,6 +104,19 @@ impl fmt::Display for LimitOverrunError {
 
 impl error::Error for LimitOverrunError {}
 
+/// A file cannot be sent as it is: it is no regular file, or the connection is encrypted.
+#[doc(alias = "asyncio.SendfileNotAvailableError")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SendfileNotAvailableError;
+
+impl fmt::Display for SendfileNotAvailableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file cannot be sent as it is; allow `fallback`, or read and write it")
+    }
+}
+
+impl error::Error for SendfileNotAvailableError {}
+
 /// Any error of this crate, for programs that want one type for all.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -118,6 +131,8 @@ pub enum Error {
     IncompleteRead(IncompleteReadError),
     /// See [`LimitOverrunError`].
     LimitOverrun(LimitOverrunError),
+    /// See [`SendfileNotAvailableError`].
+    SendfileNotAvailable(SendfileNotAvailableError),
     /// The system said no.
     Io(io::Error),
 }
@@ -137,6 +152,7 @@ impl fmt::Display for Error {
             Error::InvalidState(e) => e.fmt(f),
             Error::IncompleteRead(e) => e.fmt(f),
             Error::LimitOverrun(e) => e.fmt(f),
+            Error::SendfileNotAvailable(e) => e.fmt(f),
             Error::Io(e) => e.fmt(f),
         }
     }
@@ -150,6 +166,7 @@ impl error::Error for Error {
             Error::InvalidState(e) => e.source(),
             Error::IncompleteRead(e) => e.source(),
             Error::LimitOverrun(e) => e.source(),
+            Error::SendfileNotAvailable(e) => e.source(),
             Error::Io(e) => e.source(),
         }
     }
@@ -178,6 +195,7 @@ converts! {
     InvalidStateError => InvalidState, Other;
     IncompleteReadError => IncompleteRead, UnexpectedEof;
     LimitOverrunError => LimitOverrun, InvalidData;
+    SendfileNotAvailableError => SendfileNotAvailable, Unsupported;
 }
 
 impl From<io::Error> for Error {
@@ -192,6 +210,7 @@ impl From<io::Error> for Error {
             .or_else(|error| unpack::<InvalidStateError>(error).map(Error::from))
             .or_else(|error| unpack::<IncompleteReadError>(error).map(Error::from))
             .or_else(|error| unpack::<LimitOverrunError>(error).map(Error::from))
+            .or_else(|error| unpack::<SendfileNotAvailableError>(error).map(Error::from))
             .unwrap_or_else(Error::Io)
     }
 }
@@ -204,6 +223,7 @@ impl From<Error> for io::Error {
             Error::InvalidState(e) => e.into(),
             Error::IncompleteRead(e) => e.into(),
             Error::LimitOverrun(e) => e.into(),
+            Error::SendfileNotAvailable(e) => e.into(),
             Error::Io(e) => e,
         }
     }
@@ -244,6 +264,7 @@ impl TaskError for Error {
             Error::Cancelled(cancel) => Some(cancel),
             Error::Io(error) => cancelled(error),
             Error::Timeout(_) | Error::InvalidState(_) | Error::IncompleteRead(_) | Error::LimitOverrun(_) => None,
+            Error::SendfileNotAvailable(_) => None,
         }
     }
 }

@@ -83,17 +83,19 @@ pub mod _docs {
 pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
 pub use driver::DriverReport;
 pub use error::{
-    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome, TaskError, TimeoutError,
-    cancelled,
+    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome,
+    SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
 };
 pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
 pub use fs::Descriptor;
 pub use net::{
-    Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses,
-    UnixListener, UnixStream,
+    Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses, UdpSocket,
+    UnixDatagram, UnixListener, UnixStream,
 };
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use streams::io_stream::IoStream;
+#[cfg(feature = "tls")]
+pub use streams::tls::Tls;
 pub use streams::{
     ExtraInfo, Feed, Lines, OpenConnection, OpenUnixConnection, Separators, Server, StartServer, StartUnixServer,
     StreamReader, StreamWriter, open_connection, open_connection_from, open_unix_connection, start_server,

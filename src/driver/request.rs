@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Send { fd: RawFd, from: *const u8, len: u32 },
     /// Send all the pieces the message lists.
     SendMessage { fd: RawFd, message: *const libc::msghdr },
+    /// Receive one datagram into the memory the message lists, and its sender into the message.
+    RecvMessage { fd: RawFd, message: *mut libc::msghdr },
     /// Read from a file, pipe or other descriptor. An `offset` of [`CURRENT`] is where the descriptor stands.
     Read { fd: RawFd, into: *mut u8, len: u32, offset: u64 },
     /// Write, as `Read` reads.

@@ -33,6 +33,8 @@ pub enum ReportKind {
     PanicInDrop,
     /// A listener had to pause because descriptors or memory ran out.
     AcceptPaused,
+    /// A peer of a server did not agree on encryption.
+    HandshakeFailed,
 }
 
 impl fmt::Display for ErrorReport {

@@ -65,6 +65,16 @@ impl Addresses {
         }
     }
 
+    /// The host they were named by, or the first address.
+    pub(crate) fn host(&self) -> Option<String> {
+        match &self.0 {
+            Inner::Known(addresses) => addresses.first().map(|address| address.ip().to_string()),
+            Inner::Name { host, .. } => Some(host.clone()),
+            Inner::List(list) => list.first()?.host(),
+            Inner::Malformed(_) => None,
+        }
+    }
+
     fn parse(text: &str) -> Addresses {
         if let Ok(address) = text.parse() {
             return Addresses(Inner::Known(vec![address]));

@@ -97,7 +97,14 @@ pub(crate) struct ConnectOptions {
 
 /// OC2-OC5.
 pub(crate) async fn connect(addresses: Addresses, options: ConnectOptions) -> io::Result<Rc<Socket>> {
-    let mut addresses = addresses.resolve().await?;
+    let host = addresses.host();
+    let mut addresses = addresses.resolve().await.map_err(|error| match host {
+        // A look-up that failed does not say of what.
+        Some(host) if error.get_ref().is_some() && cancelled(&error).is_none() => {
+            io::Error::new(error.kind(), format!("{host}: {error}"))
+        }
+        Some(_) | None => error,
+    })?;
     if let Some(family) = options.family {
         addresses.retain(|address| Family::of(address) == family);
         if addresses.is_empty() {

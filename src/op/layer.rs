@@ -1,7 +1,6 @@
 //! What stands between a stream and its socket: encryption. Not here: what it does to the bytes (`streams/tls.rs`).
 
 use std::{
-    any::Any,
     io,
     rc::Rc,
     task::{Poll, Waker},
@@ -10,7 +9,7 @@ use std::{
 use super::Socket;
 
 /// Turns what is written into what is sent, and what is received into what is read. `outside` is the socket below it.
-pub(crate) trait Layer: Any {
+pub(crate) trait Layer {
     /// Where what is read waits for its reader.
     fn inside(&self) -> &Rc<Socket>;
 
@@ -25,6 +24,12 @@ pub(crate) trait Layer: Any {
 
     /// The socket is about to be closed: says the end of the stream.
     fn close(&self, outside: &Rc<Socket>);
+
+    /// Something about it, by name.
+    fn describe(&self, what: &str) -> Option<String>;
+
+    /// The certificates of the peer, its own first.
+    fn certificates(&self) -> Vec<Vec<u8>>;
 }
 
 impl Socket {

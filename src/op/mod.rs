@@ -24,10 +24,12 @@
 mod accept;
 mod basic;
 mod chores;
+mod datagram;
 mod layer;
 #[cfg(feature = "tls")]
 mod layered;
 mod port;
+mod read_at;
 mod receive;
 mod send;
 mod slot;
@@ -55,8 +57,10 @@ pub(crate) use accept::{Acceptor, Taken};
 pub(crate) use basic::Connect;
 #[cfg(feature = "internals")]
 pub(crate) use basic::Nop;
+pub(crate) use datagram::{Datagrams, SendDatagram};
 pub(crate) use layer::Layer;
 pub(crate) use port::Port;
+pub(crate) use read_at::ReadAt;
 pub(crate) use send::Segment;
 pub(crate) use socket::{Kind, Socket};
 pub(crate) use source::{Source, Way};

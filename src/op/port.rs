@@ -315,6 +315,7 @@ impl Port {
             Some(Owner::Receive(socket)) => socket.on_received(completion),
             Some(Owner::Send(socket)) => socket.on_sent(completion),
             Some(Owner::Accept(acceptor)) => acceptor.on_accepted(completion),
+            Some(Owner::Datagram(datagrams)) => datagrams.on_received(completion),
             None => {}
         }
     }

@@ -175,7 +175,7 @@ impl Socket {
     }
 
     #[inline]
-    fn check_writable(&self) -> io::Result<()> {
+    pub(crate) fn check_writable(&self) -> io::Result<()> {
         self.sending.failure()?;
         if self.is_closing() || self.port.is_closed() {
             return Err(closed());

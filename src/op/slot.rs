@@ -8,7 +8,7 @@ use std::{
     task::Waker,
 };
 
-use super::{Acceptor, Operation, Socket};
+use super::{Acceptor, Datagrams, Operation, Socket};
 use crate::driver::{Completion, Request};
 
 /// Where an operation stands that a future waits for.
@@ -27,6 +27,7 @@ pub(super) enum Owner {
     Receive(Rc<Socket>),
     Send(Rc<Socket>),
     Accept(Rc<Acceptor>),
+    Datagram(Rc<Datagrams>),
 }
 
 impl Owner {
@@ -35,6 +36,7 @@ impl Owner {
             Owner::Receive(_) => "recv",
             Owner::Send(_) => "send",
             Owner::Accept(_) => "accept",
+            Owner::Datagram(_) => "recvmsg",
         }
     }
 }

@@ -76,19 +76,25 @@ pub fn open_unix_connection(path: impl AsRef<Path>) -> OpenUnixConnection {
 /// **Nothing lost**: a connection that was made nevertheless is returned if the future still waits, else closed.
 #[must_use = "a connection is opened when this is awaited"]
 pub struct OpenConnection {
-    target: Target,
+    pub(super) target: Target,
     limit: usize,
+    pub(super) secure: Option<Secure>,
 }
 
+/// Encrypts a new connection.
+pub(super) type Secure = Rc<dyn Fn(StreamReader, StreamWriter) -> Opening>;
+
+type Opening = Pin<Box<dyn Future<Output = io::Result<(StreamReader, StreamWriter)>>>>;
+
 #[derive(Debug)]
-enum Target {
+pub(super) enum Target {
     Addresses(Addresses, ConnectOptions),
     Descriptor(OwnedFd),
 }
 
 impl OpenConnection {
     fn to(target: Target) -> OpenConnection {
-        OpenConnection { target, limit: LIMIT_BYTES }
+        OpenConnection { target, limit: LIMIT_BYTES, secure: None }
     }
 
     /// How long a line may be, in bytes (64 KiB unless set); reading ahead stops at twice this.
@@ -142,13 +148,17 @@ impl OpenConnection {
                 stream.into_socket()
             }
         };
-        Ok(halves(socket, self.limit))
+        let (reader, writer) = halves(socket, self.limit);
+        match self.secure {
+            Some(secure) => secure(reader, writer).await,
+            None => Ok((reader, writer)),
+        }
     }
 }
 
 impl IntoFuture for OpenConnection {
     type Output = io::Result<(StreamReader, StreamWriter)>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+    type IntoFuture = Opening;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.open())
@@ -186,7 +196,7 @@ impl OpenUnixConnection {
 
 impl IntoFuture for OpenUnixConnection {
     type Output = io::Result<(StreamReader, StreamWriter)>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+    type IntoFuture = Opening;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {

@@ -57,7 +57,11 @@ impl StreamWriter {
             "socket" if !is_pipe => self.descriptor(),
             "pipe" if is_pipe => self.descriptor(),
             "peercred" => self.peer_credentials().ok().map(ExtraInfo::Credentials),
-            _ => None,
+            "peercert" => {
+                let chain = socket.layer()?.certificates();
+                (!chain.is_empty()).then_some(ExtraInfo::Certificates(chain))
+            }
+            _ => socket.layer()?.describe(name).map(ExtraInfo::Text),
         }
     }
 

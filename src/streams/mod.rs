@@ -11,9 +11,12 @@ mod io_stream_futures;
 mod io_stream_tokio;
 mod lines;
 mod reader;
+mod sendfile;
 mod separators;
 mod server;
 mod start;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 mod writer;
 
 pub use connection::{OpenConnection, OpenUnixConnection, open_connection, open_connection_from, open_unix_connection};

@@ -16,7 +16,10 @@ use std::{
 use pin_project_lite::pin_project;
 use slab::Slab;
 
-use super::{StreamReader, StreamWriter, connection::halves};
+use super::{
+    StreamReader, StreamWriter,
+    connection::{Secure, halves},
+};
 use crate::{
     error::{CancelledError, Outcome, cancelled},
     executor::wait,
@@ -42,6 +45,7 @@ struct Shared {
     serving_forever: Cell<bool>,
     waiters: Waiters,
     start: Start,
+    secure: Option<Secure>,
     limit: usize,
 }
 
@@ -62,7 +66,7 @@ pub(super) enum Listening {
 }
 
 /// Starts the task of one connection.
-pub(super) type Start = Box<dyn Fn(StreamReader, StreamWriter, Seat) -> AnyTask>;
+pub(super) type Start = Box<dyn Fn(StreamReader, StreamWriter, Seat, Option<&Secure>) -> AnyTask>;
 
 /// A connection that is being served.
 struct Client {
@@ -110,7 +114,21 @@ where
     F: Future + 'static,
     F::Output: Outcome,
 {
-    Box::new(move |reader, writer, seat| create_task(Served { handled: handler(reader, writer), _seat: seat }).to_any())
+    let handler = Rc::new(handler);
+    Box::new(move |reader, writer, seat, secure| match secure {
+        None => create_task(Served { handled: handler(reader, writer), _seat: seat }).to_any(),
+        Some(secure) => {
+            let (secured, handler) = (secure(reader, writer), handler.clone());
+            let handled = async move {
+                match secured.await {
+                    Ok((reader, writer)) => handler(reader, writer).await.into_result().map(drop),
+                    // It was reported, and the connection is closed.
+                    Err(_) => Ok(()),
+                }
+            };
+            create_task(Served { handled, _seat: seat }).to_any()
+        }
+    })
 }
 
 /// How long [`Server::shutdown`] waits for handlers whose connections it has aborted.
@@ -120,7 +138,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 const LAST_ROUNDS: u32 = 4;
 
 impl Server {
-    pub(super) fn new(places: Vec<Place>, start: Start, limit: usize) -> Server {
+    pub(super) fn new(places: Vec<Place>, start: Start, secure: Option<Secure>, limit: usize) -> Server {
         let shared = Shared {
             places: RefCell::new(places),
             closed: Cell::new(false),
@@ -129,6 +147,7 @@ impl Server {
             serving_forever: Cell::new(false),
             waiters: Waiters::default(),
             start,
+            secure,
             limit,
         };
         Server { shared: Rc::new(shared) }
@@ -347,7 +366,7 @@ impl Shared {
         let number = self.clients.borrow_mut().insert(Client { socket: socket.clone(), task: None });
         let seat = Seat { shared: self.clone(), number };
         let (reader, writer) = halves(socket, self.limit);
-        let task = (self.start)(reader, writer, seat);
+        let task = (self.start)(reader, writer, seat, self.secure.as_ref());
         // Tasks begin in the next turn, so the seat is still taken.
         if let Some(client) = self.clients.borrow_mut().get_mut(number) {
             client.task = Some(task);

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Server, StreamReader, StreamWriter,
-    connection::{LIMIT_BYTES, check_limit},
+    connection::{LIMIT_BYTES, Secure, check_limit},
     server::{Listening, Place, Start, starter},
 };
 use crate::{
@@ -85,19 +85,20 @@ where
 }
 
 /// What both kinds have.
-struct Settings {
+pub(super) struct Settings {
     start: Start,
+    pub(super) secure: Option<Secure>,
     limit: usize,
     serving: bool,
 }
 
 impl Settings {
     fn new(start: Start) -> Settings {
-        Settings { start, limit: LIMIT_BYTES, serving: true }
+        Settings { start, secure: None, limit: LIMIT_BYTES, serving: true }
     }
 
     fn start(self, places: Vec<Place>) -> io::Result<Server> {
-        let server = Server::new(places, self.start, self.limit);
+        let server = Server::new(places, self.start, self.secure, self.limit);
         if self.serving {
             server.start_serving()?;
         }
@@ -117,7 +118,7 @@ impl Settings {
 pub struct StartServer {
     addresses: Addresses,
     bind: Bind,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl StartServer {
@@ -208,7 +209,7 @@ impl fmt::Debug for StartServer {
 pub struct StartUnixServer {
     path: PathBuf,
     bind: BindUnix,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl StartUnixServer {

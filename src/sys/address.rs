@@ -1,8 +1,10 @@
 //! A socket address in the form the kernel reads and writes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr};
+
+use super::unix::path_of;
 
 /// An internet address, or the name of a socket on this machine.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,22 @@ impl Address {
         match self {
             Address::Internet(address) => (address.as_ptr(), address.len()),
             Address::Unix(address) => (address.as_ptr().cast(), address.len()),
+        }
+    }
+
+    /// As the standard library writes it; `None` for what is no internet address.
+    pub(crate) fn internet(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Internet(address) => to_std(address),
+            Address::Unix(_) => None,
+        }
+    }
+
+    /// The path of a Unix socket, if it has one.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match self {
+            Address::Internet(_) => None,
+            Address::Unix(address) => path_of(address),
         }
     }
 

@@ -1,6 +1,10 @@
-//! The header of a gathered send, at an address that does not change.
+//! The headers of gathered sends and of datagrams, at addresses that do not change.
 
-use std::ptr;
+use std::{mem::MaybeUninit, ptr};
+
+use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr};
+
+use super::Address;
 
 /// Most pieces that one send gathers. The kernel allows 1,024 (UIO_MAXIOV).
 pub(crate) const GATHER_MAX: usize = 64;
@@ -27,6 +31,56 @@ impl Message {
         }
         self.header.msg_iov = self.pieces.as_mut_ptr();
         self.header.msg_iovlen = count;
+        &raw const self.header
+    }
+}
+
+/// The header of one datagram: its bytes, and whom it comes from or goes to.
+pub(crate) struct Envelope {
+    header: libc::msghdr,
+    piece: libc::iovec,
+    name: libc::sockaddr_storage,
+}
+
+impl Envelope {
+    pub(crate) fn new() -> Box<Envelope> {
+        // SAFETY: they are plain C structures for which all zeros is "nothing".
+        unsafe { Box::new(std::mem::zeroed()) }
+    }
+
+    /// For the kernel to receive a datagram into `space`.
+    pub(crate) fn receive_into(self: &mut Box<Envelope>, space: &mut [MaybeUninit<u8>]) -> *mut libc::msghdr {
+        self.piece = libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() };
+        self.header.msg_iov = &raw mut self.piece;
+        self.header.msg_iovlen = 1;
+        self.header.msg_name = (&raw mut self.name).cast();
+        self.header.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+        &raw mut self.header
+    }
+
+    /// Whom the datagram that was received comes from; nobody, if its socket has no name.
+    pub(crate) fn sender(&self) -> Option<Address> {
+        let (name, len) = ((&raw const self.name).cast(), Some(self.header.msg_namelen));
+        if self.header.msg_namelen == 0 {
+            return None;
+        }
+        if i32::from(self.name.ss_family) == libc::AF_UNIX {
+            // SAFETY: the kernel wrote `msg_namelen` bytes of an address of this family there.
+            return unsafe { UnixAddr::from_raw(name, len) }.map(Address::from);
+        }
+        // SAFETY: as above.
+        unsafe { SockaddrStorage::from_raw(name, len) }.map(Address::Internet)
+    }
+
+    /// For the kernel to send `bytes` to `to`, or to whom the socket is connected.
+    pub(crate) fn send(self: &mut Box<Envelope>, bytes: &[u8], to: Option<&Address>) -> *const libc::msghdr {
+        self.piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        self.header.msg_iov = &raw mut self.piece;
+        self.header.msg_iovlen = 1;
+        if let Some((name, len)) = to.map(Address::as_raw) {
+            self.header.msg_name = name.cast_mut().cast();
+            self.header.msg_namelen = len;
+        }
         &raw const self.header
     }
 }

@@ -14,13 +14,13 @@ mod unix;
 pub(crate) use address::Address;
 pub(crate) use buffer_ring::BufferRing;
 pub(crate) use interrupt::{CtrlC, QuietPipes, interrupts};
-pub(crate) use message::{GATHER_MAX, Message};
+pub(crate) use message::{Envelope, GATHER_MAX, Message};
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
 pub(crate) use socket::{
-    ListenOptions, bind_to_connect, bind_to_listen, close, doorbell_fd, has_unread, is_stream_socket,
-    lacks_family, listen, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay, shutdown_write,
-    start_listening, stream_socket,
+    ListenOptions, bind_to_connect, bind_to_listen, close, connect_datagrams, doorbell_fd, has_unread,
+    is_stream_socket, lacks_family, listen, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay,
+    shutdown_write, start_listening, stream_socket, udp_socket,
 };
 pub(crate) use unix::{
     SocketFile, bind_unix, peer_credentials, unix_address, unix_local_path, unix_pair, unix_peer_path, unix_socket,

@@ -37,6 +37,7 @@ impl Opcodes {
             ("recv", opcode::Recv::CODE),
             ("send", opcode::Send::CODE),
             ("sendmsg", opcode::SendMsg::CODE),
+            ("recvmsg", opcode::RecvMsg::CODE),
             ("read", opcode::Read::CODE),
             ("write", opcode::Write::CODE),
             ("poll", opcode::PollAdd::CODE),

@@ -63,6 +63,19 @@ pub(crate) fn start_listening(fd: &OwnedFd, backlog: u32) -> io::Result<()> {
     Ok(socket::listen(fd, backlog)?)
 }
 
+/// A UDP socket bound to `address`.
+pub(crate) fn udp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::Udp)?;
+    bound_to(&fd, address)?;
+    Ok(fd)
+}
+
+/// Connecting what sends datagrams never waits: it sets where they go.
+pub(crate) fn connect_datagrams(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
+    Ok(socket::connect(fd.as_raw_fd(), address.as_nix())?)
+}
+
 /// Binds a socket that will connect; the error names the address (OC5).
 pub(crate) fn bind_to_connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     socket::bind(fd.as_raw_fd(), Address::from(address).as_nix()).map_err(|errno| {

@@ -4,11 +4,15 @@
 //! ring runs under [`in_time`].
 
 mod cancel;
+mod chance;
 mod child;
+mod clients;
 mod connect;
+mod datagrams;
 mod errors;
 mod flaws;
 mod forget;
+mod io_stream;
 mod leaf;
 mod misuse;
 mod pairs;
@@ -19,11 +23,13 @@ mod programs;
 mod reader;
 mod runner;
 mod scheduling;
+mod sendfile;
 mod server;
 mod shutdown;
 mod streams;
 mod task;
 mod timeout;
+mod tls;
 mod unix;
 mod wait_for;
 mod wakes;

@@ -22,6 +22,7 @@ pub(super) fn entry(request: &Request) -> squeue::Entry {
         Request::RecvMany { fd } => opcode::RecvMulti::new(Fd(fd), 0).build(),
         Request::Send { fd, from, len } => opcode::Send::new(Fd(fd), from, len).flags(SEND_FLAGS).build(),
         Request::SendMessage { fd, message } => opcode::SendMsg::new(Fd(fd), message).flags(SEND_FLAGS as u32).build(),
+        Request::RecvMessage { fd, message } => opcode::RecvMsg::new(Fd(fd), message).build(),
         Request::Read { fd, into, len, offset } => opcode::Read::new(Fd(fd), into, len).offset(offset).build(),
         Request::Write { fd, from, len, offset } => opcode::Write::new(Fd(fd), from, len).offset(offset).build(),
         Request::Poll { fd, interest } => opcode::PollAdd::new(Fd(fd), events(interest)).build(),
