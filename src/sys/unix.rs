@@ -43,13 +43,12 @@ pub(crate) fn unix_address(path: &Path) -> io::Result<Address> {
         Some((0, name)) => UnixAddr::new_abstract(name),
         Some(_) => UnixAddr::new(path),
     };
-    address.map(Address::from).map_err(|errno| match errno {
-        Errno::ENAMETOOLONG => {
-            let text =
-                format!("{}: the path of a Unix socket has at most 107 bytes; choose a shorter one", path.display());
-            io::Error::new(io::ErrorKind::InvalidInput, text)
+    address.map(Address::from).map_err(|errno| {
+        if errno != Errno::ENAMETOOLONG {
+            return errno.into();
         }
-        other => other.into(),
+        let text = format!("{}: a Unix socket's path has at most 107 bytes; choose a shorter one", path.display());
+        io::Error::new(io::ErrorKind::InvalidInput, text)
     })
 }
 
@@ -95,9 +94,10 @@ pub(crate) fn bind_unix(fd: &OwnedFd, path: &Path, mode: Option<u32>) -> io::Res
     }
     socket::bind(fd.as_raw_fd(), address.as_nix()).map_err(|errno| {
         let error = io::Error::from(errno);
-        let what = match errno {
-            Errno::EADDRINUSE => format!("address {path:?} is already in use; choose another path, or remove the file"),
-            _ => format!("cannot listen on {path:?}: {error}"),
+        let what = if errno == Errno::EADDRINUSE {
+            format!("address {path:?} is already in use; choose another path, or remove the file")
+        } else {
+            format!("cannot listen on {path:?}: {error}")
         };
         io::Error::new(error.kind(), what)
     })?;

@@ -94,18 +94,19 @@ async fn read_all(reader: &mut StreamReader, rng: &mut Rng, limit: usize) -> (Ve
             Ok(data) if data.is_empty() => return (received, None),
             Ok(data) => received.extend_from_slice(&data),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
-            Err(error) => match Error::from(error) {
-                Error::IncompleteRead(error) => {
+            Err(error) => {
+                let error = Error::from(error);
+                if let Error::IncompleteRead(error) = error {
                     received.extend_from_slice(&error.partial);
                     return (received, None);
+                } else if let Error::LimitOverrun(_) = error {
+                    // readuntil leaves it; readline drops it, and the texts below have short lines.
+                    received.extend_from_slice(&reader.read(limit).await.unwrap());
+                } else if reader.at_eof() {
+                    return (received, Some(error.into()));
                 }
-                // readuntil leaves it; readline drops it, and the texts below have short lines.
-                Error::LimitOverrun(_) => received.extend_from_slice(&reader.read(limit).await.unwrap()),
-                Error::Io(error) if reader.at_eof() => return (received, Some(error)),
-                // What had come before is still there.
-                Error::Io(_) => {}
-                other => panic!("{other}"),
-            },
+                // Else what had come before is still there.
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ fn readuntil_is_as_a_plain_search_however_the_chunks_fall() {
                 let done = known.clone();
                 let wanted = separators.clone();
                 let task = background(async move {
-                    if wanted.len() % 2 == 0 {
+                    if wanted.len().is_multiple_of(2) {
                         let cancelled = timeout(Duration::ZERO, async |_| reader.readuntil(&wanted[..]).await).await;
                         if !matches!(&cancelled, Err(error) if error.kind() == io::ErrorKind::TimedOut) {
                             done.set(true);
