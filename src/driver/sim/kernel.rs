@@ -126,6 +126,12 @@ unsafe fn order_of(request: &Request) -> (Option<RawFd>, Order) {
             let from = unsafe { pieces_at(message) };
             (Some(fd), Order::Send { from, all: true })
         }
+        Request::RecvMessage { fd, message } => {
+            // Datagrams are not simulated: the world does not know the descriptor, and says so.
+            // SAFETY: passed on from our caller.
+            let into = unsafe { pieces_at(message) }.pop().unwrap_or_else(|| memory(std::ptr::null_mut(), 0));
+            (Some(fd), Order::Receive { into })
+        }
         Request::Read { fd, into, len, .. } => (Some(fd), Order::Receive { into: memory(into, len) }),
         Request::Write { fd, from, len, .. } => {
             (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: false })
