@@ -117,6 +117,18 @@ impl fmt::Display for SendfileNotAvailableError {
 
 impl error::Error for SendfileNotAvailableError {}
 
+/// There is no such process any more: it has ended, and its status was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ProcessLookupError;
+
+impl fmt::Display for ProcessLookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the process has ended; look at its returncode()")
+    }
+}
+
+impl error::Error for ProcessLookupError {}
+
 /// Any error of this crate, for programs that want one type for all.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -133,6 +145,8 @@ pub enum Error {
     LimitOverrun(LimitOverrunError),
     /// See [`SendfileNotAvailableError`].
     SendfileNotAvailable(SendfileNotAvailableError),
+    /// See [`ProcessLookupError`].
+    ProcessLookup(ProcessLookupError),
     /// The system said no.
     Io(io::Error),
 }
@@ -153,6 +167,7 @@ impl fmt::Display for Error {
             Error::IncompleteRead(e) => e.fmt(f),
             Error::LimitOverrun(e) => e.fmt(f),
             Error::SendfileNotAvailable(e) => e.fmt(f),
+            Error::ProcessLookup(e) => e.fmt(f),
             Error::Io(e) => e.fmt(f),
         }
     }
@@ -167,6 +182,7 @@ impl error::Error for Error {
             Error::IncompleteRead(e) => e.source(),
             Error::LimitOverrun(e) => e.source(),
             Error::SendfileNotAvailable(e) => e.source(),
+            Error::ProcessLookup(e) => e.source(),
             Error::Io(e) => e.source(),
         }
     }
@@ -196,6 +212,7 @@ converts! {
     IncompleteReadError => IncompleteRead, UnexpectedEof;
     LimitOverrunError => LimitOverrun, InvalidData;
     SendfileNotAvailableError => SendfileNotAvailable, Unsupported;
+    ProcessLookupError => ProcessLookup, NotFound;
 }
 
 impl From<io::Error> for Error {
@@ -211,6 +228,7 @@ impl From<io::Error> for Error {
             .or_else(|error| unpack::<IncompleteReadError>(error).map(Error::from))
             .or_else(|error| unpack::<LimitOverrunError>(error).map(Error::from))
             .or_else(|error| unpack::<SendfileNotAvailableError>(error).map(Error::from))
+            .or_else(|error| unpack::<ProcessLookupError>(error).map(Error::from))
             .unwrap_or_else(Error::Io)
     }
 }
@@ -224,6 +242,7 @@ impl From<Error> for io::Error {
             Error::IncompleteRead(e) => e.into(),
             Error::LimitOverrun(e) => e.into(),
             Error::SendfileNotAvailable(e) => e.into(),
+            Error::ProcessLookup(e) => e.into(),
             Error::Io(e) => e,
         }
     }
@@ -263,8 +282,12 @@ impl TaskError for Error {
         match self {
             Error::Cancelled(cancel) => Some(cancel),
             Error::Io(error) => cancelled(error),
-            Error::Timeout(_) | Error::InvalidState(_) | Error::IncompleteRead(_) | Error::LimitOverrun(_) => None,
-            Error::SendfileNotAvailable(_) => None,
+            Error::Timeout(_)
+            | Error::InvalidState(_)
+            | Error::IncompleteRead(_)
+            | Error::LimitOverrun(_)
+            | Error::SendfileNotAvailable(_)
+            | Error::ProcessLookup(_) => None,
         }
     }
 }

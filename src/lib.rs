@@ -55,6 +55,7 @@ mod task;
 
 mod fs;
 mod net;
+mod process;
 
 mod streams;
 
@@ -83,7 +84,7 @@ pub mod _docs {
 pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
 pub use driver::DriverReport;
 pub use error::{
-    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome,
+    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome, ProcessLookupError,
     SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
 };
 pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
@@ -92,6 +93,7 @@ pub use net::{
     Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses, UdpSocket,
     UnixDatagram, UnixListener, UnixStream,
 };
+pub use process::{CreateSubprocess, Stdio, create_subprocess_exec, create_subprocess_shell};
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use streams::io_stream::IoStream;
 #[cfg(feature = "tls")]

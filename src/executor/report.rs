@@ -35,6 +35,10 @@ pub enum ReportKind {
     AcceptPaused,
     /// A peer of a server did not agree on encryption.
     HandshakeFailed,
+    /// A [`Process`](crate::Process) was dropped while its child ran, which was killed.
+    ChildKilled,
+    /// Somebody else took a child's status, and the kernel does not tell it any more.
+    ChildStatusLost,
 }
 
 impl fmt::Display for ErrorReport {

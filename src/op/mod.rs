@@ -23,6 +23,7 @@
 
 mod accept;
 mod basic;
+mod child;
 mod chores;
 mod datagram;
 mod layer;
@@ -57,6 +58,7 @@ pub(crate) use accept::{Acceptor, Taken};
 pub(crate) use basic::Connect;
 #[cfg(feature = "internals")]
 pub(crate) use basic::Nop;
+pub(crate) use child::Child;
 pub(crate) use datagram::{Datagrams, SendDatagram};
 pub(crate) use layer::Layer;
 pub(crate) use port::Port;

@@ -7,6 +7,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     rc::Rc,
+    sync::Arc,
     task::{Poll, Waker},
     time::Duration,
 };
@@ -25,6 +26,7 @@ use crate::{
     buf::Pool,
     clock::{Clock, Tick},
     driver::{Calls, Completion, Config, Doorbell, Driver, DriverReport, Profile, Request, Token, Wait, select},
+    sys::{Job, Plan, Spawner},
 };
 
 pub(crate) struct Port {
@@ -42,6 +44,7 @@ pub(crate) struct Port {
     pool: Pool,
     clock: Clock,
     chores: RefCell<Chores>,
+    spawner: RefCell<Spawner>,
     /// Sockets with bytes to send that were written in this turn.
     dirty: RefCell<Vec<Rc<Socket>>>,
     /// Sockets whose receive found no buffer.
@@ -88,6 +91,7 @@ impl Port {
             table: RefCell::default(),
             pool,
             chores: RefCell::default(),
+            spawner: RefCell::default(),
             dirty: RefCell::default(),
             starving: RefCell::default(),
             hungry_turns: Cell::new(0),
@@ -209,6 +213,11 @@ impl Port {
         self.dirty.borrow_mut().push(socket);
     }
 
+    /// Starts a program on a thread of the runtime's.
+    pub(crate) fn start_program(&self, plan: Box<Plan>, waker: &Waker) -> io::Result<Arc<Job>> {
+        self.spawner.borrow().start(plan, waker)
+    }
+
     pub(super) fn linger(&self, socket: Rc<Socket>, time: Duration) {
         self.chores.borrow_mut().add(self.clock.now().after(time), Chore::StopLingering(socket));
     }
@@ -316,6 +325,7 @@ impl Port {
             Some(Owner::Send(socket)) => socket.on_sent(completion),
             Some(Owner::Accept(acceptor)) => acceptor.on_accepted(completion),
             Some(Owner::Datagram(datagrams)) => datagrams.on_received(completion),
+            Some(Owner::Exit(child)) => child.on_exited(&completion),
             None => {}
         }
     }
@@ -416,6 +426,7 @@ impl Port {
             }
             self.collect();
         }
+        self.end_children(deadline);
         self.ending.set(true);
         self.drop_done();
         let tokens: Vec<Token> = self.table.borrow().in_kernel().map(|(token, _)| token).collect();
@@ -431,6 +442,23 @@ impl Port {
             self.do_chores(self.clock.now());
         }
         self.let_go()
+    }
+
+    /// Kills and reaps the children that are still somebody's, and ends the threads that made them.
+    fn end_children(&self, deadline: Tick) {
+        drop(self.spawner.take());
+        let mut children = self.table.borrow().children();
+        for child in children.iter().filter(|child| child.must_end()) {
+            child.kill();
+        }
+        loop {
+            children.retain(|child| child.must_end());
+            let left = self.clock.now().until(deadline);
+            if children.is_empty() || left.is_zero() || self.turn(Wait::AtMost(left)).is_err() {
+                return;
+            }
+            self.collect();
+        }
     }
 
     /// Ends operations whose futures were forgotten.

@@ -8,7 +8,7 @@ use std::{
     task::Waker,
 };
 
-use super::{Acceptor, Datagrams, Operation, Socket};
+use super::{Acceptor, Child, Datagrams, Operation, Socket};
 use crate::driver::{Completion, Request};
 
 /// Where an operation stands that a future waits for.
@@ -28,6 +28,7 @@ pub(super) enum Owner {
     Send(Rc<Socket>),
     Accept(Rc<Acceptor>),
     Datagram(Rc<Datagrams>),
+    Exit(Rc<Child>),
 }
 
 impl Owner {
@@ -37,6 +38,7 @@ impl Owner {
             Owner::Send(_) => "send",
             Owner::Accept(_) => "accept",
             Owner::Datagram(_) => "recvmsg",
+            Owner::Exit(_) => "exit of a child",
         }
     }
 }

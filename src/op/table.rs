@@ -1,10 +1,13 @@
 //! All operations of one runtime, found again by token: those that a future waits for, and those of sockets and listeners,
 //! which are many and small, so that they are kept apart.
 
-use std::task::{Poll, Waker};
+use std::{
+    rc::Rc,
+    task::{Poll, Waker},
+};
 
 use super::{
-    Operation,
+    Child, Operation,
     slot::{Finished, Lent, Owner, State},
 };
 use crate::driver::{Completion, GENERATION_MAX, INDEX_MAX, Request, Token};
@@ -173,6 +176,15 @@ impl Table {
         let waited = waited.filter_map(|(index, turn, state)| Some((Token::new(index, turn), state.in_kernel()?)));
         let standing = self.standing.iter().map(|(index, turn, owner)| (Token::standing(index, turn), owner.name()));
         waited.chain(standing)
+    }
+
+    /// The children that are watched.
+    pub(super) fn children(&self) -> Vec<Rc<Child>> {
+        let child = |owner: &Owner| match owner {
+            Owner::Exit(child) => Some(child.clone()),
+            Owner::Receive(_) | Owner::Send(_) | Owner::Accept(_) | Owner::Datagram(_) => None,
+        };
+        self.standing.iter().filter_map(|(_, _, owner)| child(owner)).collect()
     }
 
     /// Operations that have ended and whose futures were never polled again nor dropped.

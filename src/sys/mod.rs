@@ -4,17 +4,25 @@
 
 mod address;
 mod buffer_ring;
+mod exec;
 mod interrupt;
 mod message;
+mod pidfd;
 mod probe;
 mod ring;
 mod socket;
+mod spawn;
+mod spawner;
 mod unix;
 
 pub(crate) use address::Address;
 pub(crate) use buffer_ring::BufferRing;
 pub(crate) use interrupt::{CtrlC, QuietPipes, interrupts};
 pub(crate) use message::{Envelope, GATHER_MAX, Message};
+pub(crate) use pidfd::{
+    KILL, Look, Reach, Signalled, kill_and_reap, leave_orphan, look_at_child, reap_orphans, send_signal,
+    send_signal_to_unreaped_group, unknown_status,
+};
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
 pub(crate) use socket::{
@@ -22,6 +30,8 @@ pub(crate) use socket::{
     is_stream_socket, lacks_family, listen, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay,
     shutdown_write, start_listening, stream_socket, udp_socket,
 };
+pub(crate) use spawn::{Plan, PreExec, Spawned, Wire, high, high_pipe, is_root, null_device, refuse, signal_mask};
+pub(crate) use spawner::{GivenUp, Job, Spawner, Started};
 pub(crate) use unix::{
     SocketFile, bind_unix, peer_credentials, unix_address, unix_local_path, unix_pair, unix_peer_path, unix_socket,
 };
