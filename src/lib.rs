@@ -56,6 +56,7 @@ mod task;
 mod fs;
 mod net;
 mod process;
+mod signal;
 
 mod streams;
 
@@ -94,14 +95,15 @@ pub use net::{
     UnixDatagram, UnixListener, UnixStream,
 };
 pub use process::{CreateSubprocess, Stdio, create_subprocess_exec, create_subprocess_shell};
+pub use signal::{Signal, Signals, signals};
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use streams::io_stream::IoStream;
 #[cfg(feature = "tls")]
 pub use streams::tls::Tls;
 pub use streams::{
-    ExtraInfo, Feed, Lines, OpenConnection, OpenUnixConnection, Separators, Server, StartServer, StartUnixServer,
-    StreamReader, StreamWriter, open_connection, open_connection_from, open_unix_connection, start_server,
-    start_unix_server,
+    ExtraInfo, Feed, Lines, OpenConnection, OpenUnixConnection, Process, Separators, Server, StartServer,
+    StartUnixServer, StreamReader, StreamWriter, open_connection, open_connection_from, open_unix_connection,
+    start_server, start_unix_server,
 };
 pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,

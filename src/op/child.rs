@@ -158,9 +158,9 @@ impl Child {
     pub(crate) fn kill(&self) {
         // Gone is what it shall be; and a child that may not be killed (it changed its user) cannot be helped.
         if self.leads_group {
-            let _ = self.send_signal(sys::KILL, Reach::Group);
+            let _ = self.send_signal(sys::number::KILL, Reach::Group);
         }
-        let _ = self.send_signal(sys::KILL, Reach::Process);
+        let _ = self.send_signal(sys::number::KILL, Reach::Process);
     }
 
     /// For the end of the runtime: whether it has to be waited for.

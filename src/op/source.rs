@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     rc::Rc,
     task::{Poll, Waker},
 };
@@ -52,6 +52,10 @@ impl Source {
 
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Copies what an abandoned read got; zero when there is nothing.

@@ -15,6 +15,7 @@ mod sendfile;
 mod separators;
 mod server;
 mod start;
+mod subprocess;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 mod writer;
@@ -27,4 +28,5 @@ pub use reader::StreamReader;
 pub use separators::Separators;
 pub use server::Server;
 pub use start::{StartServer, StartUnixServer, start_server, start_unix_server};
+pub use subprocess::Process;
 pub use writer::StreamWriter;

@@ -38,10 +38,18 @@ impl CtrlC {
     }
 }
 
+/// Whether this is our handler, and nobody is there any more whom it could tell.
+pub(super) fn is_over(handler: libc::sighandler_t) -> bool {
+    handler == on_interrupt as extern "C" fn(libc::c_int) as usize && DOORBELL.load(Ordering::Acquire) < 0
+}
+
 impl Drop for CtrlC {
     fn drop(&mut self) {
-        // Cannot fail: the same call worked in `install`.
-        let _ = set_action(SigHandler::SigDfl);
+        // Somebody may have put another handler in its place, who puts this one back when it is done: then see `is_over`.
+        if handler().is_ok_and(|now| now == on_interrupt as extern "C" fn(libc::c_int) as usize) {
+            // Cannot fail: the same call worked in `install`.
+            let _ = set_action(SigHandler::SigDfl);
+        }
         DOORBELL.store(-1, Ordering::Release);
         PRESSED.store(0, Ordering::Release);
     }
@@ -72,13 +80,18 @@ fn set_action(handler: SigHandler) -> io::Result<SigAction> {
 }
 
 fn has_default_action() -> io::Result<bool> {
+    Ok(handler()? == libc::SIG_DFL)
+}
+
+/// What happens at Ctrl-C.
+fn handler() -> io::Result<libc::sighandler_t> {
     // SAFETY: zeros are a valid, empty action to be written over.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: asks without changing: the new action is null.
     if unsafe { libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut now) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(now.sa_sigaction == libc::SIG_DFL)
+    Ok(now.sa_sigaction)
 }
 
 /// While it lives, this thread gets no SIGPIPE: a write through the ring to a pipe or socket raises it in whoever

@@ -10,6 +10,7 @@ mod message;
 mod pidfd;
 mod probe;
 mod ring;
+mod signals;
 mod socket;
 mod spawn;
 mod spawner;
@@ -20,11 +21,12 @@ pub(crate) use buffer_ring::BufferRing;
 pub(crate) use interrupt::{CtrlC, QuietPipes, interrupts};
 pub(crate) use message::{Envelope, GATHER_MAX, Message};
 pub(crate) use pidfd::{
-    KILL, Look, Reach, Signalled, kill_and_reap, leave_orphan, look_at_child, reap_orphans, send_signal,
+    Look, Reach, Signalled, kill_and_reap, leave_orphan, look_at_child, reap_orphans, send_signal,
     send_signal_to_unreaped_group, unknown_status,
 };
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
+pub(crate) use signals::{Listener, clear_counter, hear, number, signal_count};
 pub(crate) use socket::{
     ListenOptions, bind_to_connect, bind_to_listen, close, connect_datagrams, doorbell_fd, has_unread,
     is_stream_socket, lacks_family, listen, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay,

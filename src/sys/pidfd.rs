@@ -15,9 +15,6 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The signal that nothing can refuse.
-pub(crate) const KILL: i32 = libc::SIGKILL;
-
 /// What a look at a child finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
