@@ -21,7 +21,7 @@ use nix::{
 };
 use ringio::{CancelledError, Runner, current_task};
 
-use super::{forever, in_time, misuse, turns};
+use super::{forever, in_time, misuse, signals, turns};
 
 /// How long a scenario may take.
 const SECONDS_MAX: u32 = 20;
@@ -115,6 +115,7 @@ fn scenario() {
         "restored" => restored(),
         "twice" => twice(),
         "settings" => misuse::settings(),
+        "interrupt_stream" => signals::interrupt_stream(),
         other => panic!("there is no scenario {other}"),
     }
     // The harness's own thread is not in this process: it would wait for ever.

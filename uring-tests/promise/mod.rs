@@ -1,6 +1,7 @@
 //! What ringio promises whatever happens to the future, the peer, the runtime or the process: a file per way of breaking.
 
 mod accepting;
+mod children;
 mod hardship;
 mod numbers;
 mod pool;
