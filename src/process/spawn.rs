@@ -14,7 +14,7 @@ use crate::{
     error::CancelledError,
     op::{Child, Port},
     scope::CancelPoint,
-    sys::{GivenUp, Job, Plan, Started, kill_and_reap, refuse},
+    sys::{GivenUp, Job, Plan, Reach, Started, kill_and_reap, refuse},
 };
 
 /// Starts a program on a thread of the runtime's. Cancelled in the middle, it ends when there is no child (PR10); a child
@@ -38,7 +38,7 @@ enum Life {
 
 impl Spawn {
     pub(super) fn new(port: &Rc<Port>, plan: Plan) -> Spawn {
-        let (name, leads_group) = (plan.name.clone(), plan.new_session || plan.process_group == Some(0));
+        let (name, leads_group) = (plan.name.clone(), plan.leads_group());
         let life = Life::New(Box::new(plan));
         Spawn { port: port.clone(), life, point: CancelPoint::default(), cancelled: false, name, leads_group }
     }
@@ -107,7 +107,7 @@ impl Drop for Spawn {
         let Life::Begun(job) = &self.life else { return };
         if let GivenUp::Done(Started::Child(spawned)) = job.give_up() {
             if self.port.is_closed() {
-                kill_and_reap(spawned.pidfd);
+                kill_and_reap(spawned, if self.leads_group { Reach::Group } else { Reach::Process });
             } else {
                 Child::watch(&self.port, spawned, self.leads_group, |_| ()).kill();
             }

@@ -15,6 +15,8 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::Spawned;
+
 /// What a look at a child finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -135,8 +137,15 @@ pub(crate) fn send_signal_to_unreaped_group(pid: u32, signal: i32) -> Signalled 
 /// How long to wait for a child that was killed before it is left to whoever comes next: one that hangs in the kernel.
 const KILLED_MS_MAX: u16 = 1000;
 
-/// Kills a child and reaps it, waiting a moment.
-pub(crate) fn kill_and_reap(pidfd: OwnedFd) {
+/// Kills a child, with the group it leads if told so, and reaps it, waiting a moment.
+pub(crate) fn kill_and_reap(spawned: Spawned, reach: Reach) {
+    let Spawned { pid, pidfd } = spawned;
+    // Before it is reaped: until then its number, and its group's, is nobody else's.
+    if reach == Reach::Group
+        && let Signalled::Failed(_) = send_signal(pidfd.as_fd(), libc::SIGKILL, Reach::Group)
+    {
+        let _ = send_signal_to_unreaped_group(pid, libc::SIGKILL);
+    }
     // If it is gone already there is nothing to kill.
     let _ = send_signal(pidfd.as_fd(), libc::SIGKILL, Reach::Process);
     if look_at_child(pidfd.as_fd()) == Look::Running {

@@ -21,7 +21,7 @@ use nix::sys::{
     signal::{SigSet, SigmaskHow},
 };
 
-use super::{exec, kill_and_reap, look_at_child};
+use super::{Reach, exec, kill_and_reap};
 
 /// What runs in the child just before the program.
 pub(crate) type PreExec = Box<dyn FnMut() -> io::Result<()> + Send>;
@@ -61,6 +61,18 @@ pub(crate) struct Plan {
     /// The mask the child gets otherwise.
     pub(crate) mask: SigSet,
     pub(crate) pre_exec: Vec<PreExec>,
+}
+
+impl Plan {
+    /// Whether the child will be the first of a process group of its own.
+    pub(crate) fn leads_group(&self) -> bool {
+        self.new_session || self.process_group == Some(0)
+    }
+
+    /// Who is killed when the child is given up.
+    pub(super) fn reach(&self) -> Reach {
+        if self.leads_group() { Reach::Group } else { Reach::Process }
+    }
 }
 
 /// A child, and the one descriptor that names it.
@@ -190,11 +202,12 @@ pub(super) fn spawn(mut plan: Box<Plan>, stack: &Stack) -> io::Result<Spawned> {
     }
     // SAFETY: X4: made for us by the clone that succeeded.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let spawned = Spawned { pid: pid as u32, pidfd }; // positive
     if let Some((stage, errno)) = orders.failure() {
-        kill_and_reap(pidfd);
+        kill_and_reap(spawned, Reach::Process);
         return Err(failure(orders.plan, stage, errno));
     }
-    Ok(Spawned { pid: pid as u32, pidfd }) // positive
+    Ok(spawned)
 }
 
 /// The child's first and last function of ours.
@@ -290,12 +303,4 @@ fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let number = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3))?;
     // SAFETY: made for us just now.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Gives up a child that nobody waits for any more.
-pub(super) fn give_up(spawned: Spawned) {
-    // Looked at first, so that one that has ended is not killed but only reaped.
-    if look_at_child(spawned.pidfd.as_fd()) == super::Look::Running {
-        kill_and_reap(spawned.pidfd);
-    }
 }

@@ -17,8 +17,8 @@ use std::{
 };
 
 use super::{
-    reap_orphans,
-    spawn::{Plan, Spawned, Stack, block_signals, give_up, spawn},
+    kill_and_reap, reap_orphans,
+    spawn::{Plan, Spawned, Stack, block_signals, spawn},
 };
 
 /// How many programs are started at a time. More wait their turn: each takes a fraction of a millisecond.
@@ -163,6 +163,7 @@ impl Shared {
 impl Job {
     fn run(&self, stack: &Stack) {
         let Some(plan) = self.begin() else { return };
+        let reach = plan.reach();
         let mut started = match spawn(plan, stack) {
             Ok(spawned) => Started::Child(spawned),
             Err(error) => Started::Refused(error),
@@ -173,7 +174,7 @@ impl Job {
             if let (Started::Child(_), true) = (&started, *given_up) {
                 drop(state);
                 if let Started::Child(spawned) = std::mem::replace(&mut started, Started::Not) {
-                    give_up(spawned);
+                    kill_and_reap(spawned, reach);
                 }
                 continue;
             }

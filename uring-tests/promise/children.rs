@@ -51,17 +51,29 @@ fn piped(subprocess: CreateSubprocess) -> CreateSubprocess {
     subprocess.stdin(Stdio::Pipe).stdout(Stdio::Pipe).stderr(Stdio::Pipe)
 }
 
+/// How long children and grandchildren of this process sleep: for ever, and told apart from those of others.
+fn sleepy() -> String {
+    format!("1000.{}", std::process::id())
+}
+
+/// How many of them are there.
+fn sleepers() -> usize {
+    let needle = format!("sleep\0{}\0", sleepy());
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path().join("cmdline")));
+    processes.filter(|path| std::fs::read(path).is_ok_and(|line| line == needle.as_bytes())).count()
+}
+
 /// One of many kinds of children.
 fn any_child(chance: &mut Rng) -> CreateSubprocess {
     match chance.below(8) {
         0 => create_subprocess_exec("true"),
         1 => piped(create_subprocess_exec("cat")),
-        2 => piped(create_subprocess_shell("trap '' TERM; echo stubborn; exec sleep 1000")),
+        2 => piped(create_subprocess_shell(format!("trap '' TERM; echo stubborn; exec sleep {}", sleepy()))),
         3 => piped(create_subprocess_shell("head -c 200000 /dev/zero; head -c 200000 /dev/zero >&2")),
-        4 => piped(create_subprocess_shell("sleep 1000 & exit 0")).start_new_session(true),
+        4 => piped(create_subprocess_shell(format!("sleep {} & exit 0", sleepy()))).start_new_session(true),
         5 => create_subprocess_shell("kill -SEGV $$"),
         6 => piped(create_subprocess_exec("/no/such/program")),
-        _ => piped(create_subprocess_exec("sleep")).arg("1000"),
+        _ => piped(create_subprocess_exec("sleep")).arg(sleepy()),
     }
 }
 
@@ -112,12 +124,15 @@ fn a_storm_of_children_leaves_nothing_behind() {
                 let tasks: Vec<_> = (0..count).map(|_| create_task(misuse(seeds.clone()))).collect();
                 if rng.below(3) == 0 {
                     ringio::sleep(rng.micros(5000)).await.unwrap();
-                    tasks.iter().for_each(|task| drop(task.cancel()));
+                    for task in &tasks {
+                        task.cancel();
+                    }
                 }
                 for task in tasks {
                     let _ = task.await;
                 }
             }
+            until("no grandchild is left", || sleepers() == 0).await;
             until("no child is left", || waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD)).await;
             settled().await;
         });
