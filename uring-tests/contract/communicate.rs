@@ -113,7 +113,7 @@ async fn interrupted() -> (Process, Descriptor, io::PipeWriter) {
     let (wait, go) = io::pipe().unwrap();
     let (reached, tell) = io::pipe().unwrap();
     let script = format!(
-        "echo one; echo err >&2; echo >/dev/fd/{}; head -c1 <&{} >/dev/null; cat; echo two",
+        "echo one; echo err >&2; echo >/dev/fd/{}; head -c1 </dev/fd/{} >/dev/null; cat; echo two",
         tell.as_raw_fd(),
         wait.as_raw_fd()
     );
@@ -236,7 +236,7 @@ fn a_cancelled_wait_closed_of_a_childs_input_is_harmless() {
     // PR9; flaw 20
     on_ring(async || {
         let (wait, mut go) = io::pipe().unwrap();
-        let script = format!("head -c1 <&{} >/dev/null; wc -c", wait.as_raw_fd());
+        let script = format!("head -c1 </dev/fd/{} >/dev/null; wc -c", wait.as_raw_fd());
         let mut process = piped(create_subprocess_shell(script)).pass_fds([wait]).await.unwrap();
         let mut stdin = process.stdin.take().unwrap();
         stdin.write(&[0; 1_000_000]).unwrap();
