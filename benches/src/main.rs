@@ -1,13 +1,14 @@
 //! The harness of ringio: what does it cost, beside the kernel's own floor and its peers, in one run?
 //!
 //! ```text
-//! ringio-bench compare echo|micro|idle|stream [--quick] [--json FILE] [--servers a,b] [--cells C50:64:1] [--rounds N]
+//! ringio-bench compare echo|micro|idle|stream|subprocess [--quick] [--json FILE] [--servers a,b] [--cells C50:64:1] [--rounds N]
 //! ringio-bench load --addr 127.0.0.1:7000 --connections 50 --size 64 --pipeline 1 --duration 5
 //! ```
 //! Guards: the budgets of the project's performance notes. `compare` says how; `raw` is the floor, `peers` the others.
 
 mod cells;
 mod child;
+mod children;
 mod compare;
 mod load;
 mod micro;
@@ -75,6 +76,15 @@ enum Command {
         #[arg(long, default_value = "off")]
         fifo: Fifo,
     },
+    /// The children of one runtime, one JSON line a figure.
+    #[command(hide = true)]
+    Children {
+        runtime: String,
+        #[arg(long, default_value_t = 0)]
+        resident_mib: usize,
+        #[arg(long)]
+        quick: bool,
+    },
     /// The micro benchmarks of one runtime, one JSON line each.
     #[command(hide = true)]
     Measure {
@@ -100,6 +110,7 @@ fn main() -> ExitCode {
         Command::Serve { server, role, cpu, fifo } => servers::find(&server).and_then(|server| {
             serve::run(server, role, cpu, fifo).map_err(|error| format!("{}: {error}", server.name))
         }),
+        Command::Children { runtime, resident_mib, quick } => children::measure(&runtime, resident_mib, quick),
         Command::Measure { runtime, cpu, load_cpu, fifo, rows } => Cpus::choose(cpu, load_cpu)
             .map_err(|error| error.to_string())
             .and_then(|cpus| micro::measure(&runtime, cpus, fifo, &rows)),

@@ -56,6 +56,14 @@ fn corrupted_byte_fails_the_run() {
 }
 
 #[test]
+fn children_are_measured_on_each_runtime() {
+    let output = bench(&["compare", "subprocess", "--quick", "--rounds", "1"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !text.contains("FAILED"), "{text}");
+    assert_eq!(text.matches("ringio / best peer").count(), 6, "{text}");
+}
+
+#[test]
 fn idle_and_stream_have_a_figure_for_each_server() {
     let servers = "raw-epoll,raw-oneshot,raw-multishot,raw-incremental,tokio";
     let idle =

@@ -4,6 +4,7 @@ pub(crate) mod echo;
 pub(crate) mod idle;
 pub(crate) mod micro;
 pub(crate) mod stream;
+pub(crate) mod subprocess;
 mod summary;
 
 use std::{io, path::PathBuf, time::Duration};
@@ -34,6 +35,8 @@ pub(crate) enum What {
     Idle,
     /// One big stream, each way.
     Stream,
+    /// Children: started, reaped, fed and read.
+    Subprocess,
 }
 
 #[derive(Args, Debug)]
@@ -77,6 +80,7 @@ pub(crate) fn run(what: What, options: &Options) -> Result<(), String> {
         What::Micro => micro::run,
         What::Idle => idle::run,
         What::Stream => stream::run,
+        What::Subprocess => return subprocess::run(options).map_err(|error| error.to_string()),
     };
     Bench::new(options).and_then(|mut bench| run(&mut bench, options)).map_err(|error| error.to_string())
 }
