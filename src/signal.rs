@@ -95,7 +95,7 @@ impl fmt::Debug for Signal {
 ///
 /// # Errors
 /// For a signal that cannot be heard (SIGKILL, SIGSTOP, errors of the program such as SIGSEGV, no signal at all); when
-/// descriptors have run out.
+/// descriptors have run out; `Unsupported` in a simulated world.
 ///
 /// # Panics
 /// Outside of a runtime.
@@ -116,13 +116,14 @@ impl fmt::Debug for Signal {
 #[track_caller]
 pub fn signals(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
     let port = context::with(|runtime| runtime.port.clone());
+    port.calls().needs_linux("signals")?;
     let mut numbers: Vec<i32> = signals.into_iter().map(Signal::number).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let counter = sys::doorbell_fd()?;
     let listener = sys::hear(counter.as_fd(), numbers.clone())?;
     let heard = listener.counts_before().collect();
-    Ok(Signals { _listener: listener, source: Source::new(counter), port, heard })
+    Ok(Signals { _listener: listener, source: Source::new(&port, counter), port, heard })
 }
 
 /// A stream of signals; made by [`signals`].
@@ -151,7 +152,7 @@ impl Signals {
             }
             Leaf::new(&self.port, Ready { source: self.source.clone(), interest: Interest::Readable }).await?;
             // First emptied, then looked at: what comes in between writes again.
-            sys::clear_counter(self.source.as_fd());
+            self.source.as_fd().into_iter().for_each(sys::clear_counter);
         }
     }
 

@@ -97,6 +97,17 @@ impl Calls {
         }
     }
 
+    /// An error in a simulated world, which does not have `what`: nothing there may touch the real one.
+    pub(crate) fn needs_linux(&self, what: &str) -> io::Result<()> {
+        match self {
+            Calls::Linux => Ok(()),
+            Calls::Sim(_) => {
+                let text = format!("a simulated world has no {what}; test this in a real runtime");
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+        }
+    }
+
     /// Closes at once.
     pub(crate) fn close(&self, fd: OwnedFd) {
         match self {

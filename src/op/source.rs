@@ -54,8 +54,8 @@ impl Source {
         self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
     }
 
     /// Copies what an abandoned read got; zero when there is nothing.

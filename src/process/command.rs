@@ -94,7 +94,7 @@ pub fn create_subprocess_shell(command: impl AsRef<OsStr>) -> CreateSubprocess {
 /// # Errors
 /// Why the program was not started, which the text names: `NotFound` and `PermissionDenied` for the program or its working
 /// directory, `InvalidInput` for a zero byte in a text or for settings that contradict each other, `WouldBlock` when the
-/// system allows no further process. Then there is no child and no descriptor left.
+/// system allows no further process, `Unsupported` in a simulated world. Then there is no child and no descriptor left.
 /// [`CancelledError`](crate::CancelledError) inside an [`io::Error`].
 ///
 /// # Cancellation
@@ -299,8 +299,9 @@ impl CreateSubprocess {
             return Err(invalid(&self.program, "limit has to be at least 1"));
         }
         let limit = self.limit;
-        let (plan, pipes) = self.plan()?;
         let port = context::with(|runtime| runtime.port.clone());
+        port.calls().needs_linux("child processes")?;
+        let (plan, pipes) = self.plan()?;
         let handle = Spawn::new(&port, plan).await?;
         Ok(Parts { handle, pipes, limit })
     }
