@@ -109,3 +109,6 @@ pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,
     timeout, timeout_at, wait_for, yield_now,
 };
+
+#[cfg(feature = "macros")]
+pub use ringio_macros::{main, test};

@@ -23,6 +23,9 @@ pub(crate) struct Source {
     pub(crate) live: String,
 }
 
+/// Folders of `src` that are crates of their own: the attribute macros and the commands.
+const CRATES_APART: &[&str] = &["macros", "bin"];
+
 impl House {
     pub(crate) fn read() -> House {
         let root = root();
@@ -52,11 +55,13 @@ impl Source {
         Source { path: path.into(), text: text.into(), code, live }
     }
 
-    /// The top-level module of `src` that the file belongs to: none for `lib.rs` and for files elsewhere.
+    /// The top-level module of `src` that the file belongs to: none for `lib.rs`, for files elsewhere, and for crates of
+    /// their own.
     pub(crate) fn module(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
         let name = inside.split('/').next()?;
-        (name != "lib.rs").then(|| name.trim_end_matches(".rs"))
+        let is_apart = name == "lib.rs" || CRATES_APART.contains(&name);
+        (!is_apart).then(|| name.trim_end_matches(".rs"))
     }
 }
 
@@ -100,6 +105,7 @@ mod tests {
         assert_eq!(module("src/executor/cell/raw.rs").as_deref(), Some("executor"));
         assert_eq!(module("src/scope.rs").as_deref(), Some("scope"));
         assert_eq!(module("src/lib.rs"), None);
+        assert_eq!(module("src/macros/function.rs"), None);
         assert_eq!(module("examples/echo.rs"), None);
     }
 
