@@ -260,6 +260,11 @@ pub fn cancelled(error: &io::Error) -> Option<&CancelledError> {
 }
 
 /// What the error of a task has to be able to do: carry a cancel, and tell that it does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a task: it has to be able to carry a cancel",
+    note = "use `std::io::Error`, `ringio::Error` or `Box<dyn std::error::Error>`, or implement `TaskError` and \
+            `From<CancelledError>`"
+)]
 pub trait TaskError: From<CancelledError> + 'static {
     /// The cancel this error carries, if it is one.
     fn as_cancelled(&self) -> Option<&CancelledError>;

@@ -20,6 +20,10 @@ pub use slice::Slice;
 /// # Safety
 /// `buf_ptr` points to `buf_len` initialised bytes that stay where they are, also when the value itself is moved, until it
 /// is dropped or changed through `&mut`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be lent to the kernel: an operation owns its buffer until it has ended",
+    note = "give a `Vec<u8>`, `Bytes`, `Box<[u8]>` or another owned buffer; it comes back with the result"
+)]
 pub unsafe trait IoBuf: 'static {
     /// Where the bytes are.
     fn buf_ptr(&self) -> *const u8;
@@ -51,6 +55,10 @@ pub unsafe trait IoBuf: 'static {
 /// # Safety
 /// As for [`IoBuf`]; besides, `buf_mut_ptr` is the same address as `buf_ptr` and `buf_capacity` bytes from there may be
 /// written.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be received into: an operation owns its buffer until it has ended",
+    note = "give a `Vec<u8>` with room, a `BytesMut` or another owned buffer; it comes back with the result"
+)]
 pub unsafe trait IoBufMut: IoBuf {
     /// Where to write.
     fn buf_mut_ptr(&mut self) -> *mut u8;

@@ -1,0 +1,10 @@
+//! One operation per direction: the second one does not compile.
+
+use ringio::TcpStream;
+
+pub async fn two_reads(mut stream: TcpStream) {
+    let first = stream.read(Vec::with_capacity(16));
+    let second = stream.read(Vec::with_capacity(16)); //~ cannot borrow `stream` as mutable more than once
+    let _ = first.await;
+    let _ = second.await; //~
+}
