@@ -90,6 +90,11 @@ impl Scope {
         }
     }
 
+    /// Whose scope it is.
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.stage.get() == Stage::Active
     }

@@ -3,6 +3,7 @@
 mod cell;
 pub(crate) mod context;
 mod inbox;
+mod inspect;
 mod leaf;
 mod report;
 mod runner;

@@ -13,7 +13,8 @@ use std::{
 };
 
 use super::{
-    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Waiter, context, report::Handler,
+    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Waiter, context, inspect,
+    report::Handler,
 };
 use crate::{
     buf::PoolLayout,
@@ -77,6 +78,7 @@ pub struct RunnerBuilder {
     pub(super) config: Config,
     shutdown_timeout: Option<Duration>,
     ctrl_c: bool,
+    inspect: Option<bool>,
     handler: Option<Handler>,
 }
 
@@ -107,6 +109,7 @@ impl Runner {
             },
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
             ctrl_c: true,
+            inspect: None,
             handler: None,
         }
     }
@@ -174,6 +177,15 @@ impl RunnerBuilder {
         self
     }
 
+    /// Whether `ringio-ps` may ask the running program for its tasks: what each waits for, and who waits for it. Not
+    /// unless set, or the environment variable `RINGIO_INSPECT` is `1`.
+    ///
+    /// The loop itself answers, on a unix socket that serves this user and the superuser. While nobody asks it costs nothing.
+    pub fn inspect(mut self, yes: bool) -> RunnerBuilder {
+        self.inspect = Some(yes);
+        self
+    }
+
     /// Gets what nobody was there to see: errors and panics of tasks that nobody awaited, tasks that did not end.
     /// Printed to standard error, unless set otherwise.
     pub fn error_handler(mut self, handler: impl Fn(&ErrorReport) + 'static) -> RunnerBuilder {
@@ -214,8 +226,11 @@ impl RunnerBuilder {
     /// # Errors
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
-        let runtime = Some(Runtime::new(&self.config, self.handler)?);
-        Ok(Runner { runtime, shutdown_timeout: self.shutdown_timeout, ctrl_c: self.ctrl_c })
+        let runtime = Runtime::new(&self.config, self.handler)?;
+        if self.inspect.unwrap_or_else(inspect::is_wanted) {
+            inspect::begin(&runtime)?;
+        }
+        Ok(Runner { runtime: Some(runtime), shutdown_timeout: self.shutdown_timeout, ctrl_c: self.ctrl_c })
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Runtime {
     /// New tasks are cancelled at once.
     pub(super) closing: Cell<bool>,
     pub(super) alive: Alive,
+    /// Answers whoever asks for the tasks, if that was asked for.
+    pub(super) inspector: RefCell<Option<TaskRef>>,
     ids: Cell<(u64, u64)>,
     handler: Handler,
 }
@@ -69,6 +71,7 @@ impl Runtime {
             spares: Spares::default(),
             closing: Cell::new(false),
             alive: Alive::default(),
+            inspector: RefCell::default(),
             ids: Cell::new((0, 0)),
             handler: handler.unwrap_or_else(|| Rc::new(print)),
         });
@@ -86,6 +89,21 @@ impl Runtime {
         let typed = Typed::of_static::<F, M>(body, self.core(seed), &self.inbox, &self.spares);
         self.enroll(typed.task());
         typed
+    }
+
+    /// Runs `body` as a task that nobody sees, from the next turn on; the end of the runtime does not wait for it.
+    pub(super) fn spawn_unlisted(&self, body: impl Future<Output = ()> + 'static) -> TaskRef {
+        struct Nothing;
+        impl Finish<()> for Nothing {
+            type Result = ();
+            fn finish((): ()) -> ((), Ending) {
+                ((), Ending::Value)
+            }
+        }
+        let core = Core::new(0, Location::caller());
+        let typed = Typed::of_static::<_, Nothing>(body, core, &self.inbox, &self.spares);
+        self.schedule(typed.task());
+        typed.task().clone()
     }
 
     #[inline]
@@ -208,6 +226,11 @@ impl Runtime {
 
     /// Drops the bodies of tasks that did not end.
     pub(super) fn drop_tasks(&self) {
+        let inspector = self.inspector.take();
+        if let Some(inspector) = inspector {
+            self.drop_stage(&inspector);
+            self.end(&inspector, Ending::Cancelled);
+        }
         for task in self.all_tasks() {
             self.drop_stage(&task);
             self.end(&task, Ending::Cancelled);

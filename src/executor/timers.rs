@@ -92,6 +92,10 @@ impl Timers {
         self.places[key.place as usize].alarm.as_mut()
     }
 
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Tick, &Alarm)> {
+        self.heap.iter().filter_map(|entry| Some((entry.deadline, self.places[entry.place as usize].alarm.as_ref()?)))
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         self.heap.first().map(|entry| entry.deadline)
     }

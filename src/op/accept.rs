@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     rc::Rc,
     task::{Poll, Waker},
 };
@@ -63,6 +63,11 @@ impl Acceptor {
         self.fd.borrow().as_ref().map_or_else(|| Err(closed()), |fd| calls.local_address(fd.as_fd()))
     }
 
+    pub(super) fn each_waiter(&self, mut look: impl FnMut(RawFd, &Waker)) {
+        let fd = self.fd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        self.waiters.each(|waker| look(fd, waker));
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
     }
@@ -97,7 +102,7 @@ impl Acceptor {
         self.stand(|fd| Request::Accept { fd, many });
     }
 
-    fn stand(self: &Rc<Acceptor>, request: impl FnOnce(std::os::fd::RawFd) -> Request) {
+    fn stand(self: &Rc<Acceptor>, request: impl FnOnce(RawFd) -> Request) {
         let fd = self.fd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd);
         self.token.set(Some(self.port.stand(Owner::Accept(self.clone()), &request(fd))));
     }

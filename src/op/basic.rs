@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     rc::Rc,
 };
 
@@ -42,6 +42,10 @@ impl Operation for Connect {
     type Output = io::Result<Rc<Socket>>;
     const NAME: &'static str = "connect";
     const RESTARTS: bool = false; // it may have begun: a second one would be refused
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.socket.raw_fd())
+    }
 
     fn request(&mut self) -> Request {
         let (address, len) = self.address.as_raw();

@@ -22,6 +22,7 @@
 #![allow(unsafe_code)] // fence: the one caller of Driver::push
 
 mod accept;
+mod awaited;
 mod basic;
 mod child;
 mod chores;
@@ -80,6 +81,11 @@ pub(crate) trait Operation: 'static {
 
     /// Whether it may simply be asked for again when it was interrupted before it did anything.
     const RESTARTS: bool = true;
+
+    /// For reports: which descriptor it is about.
+    fn descriptor(&self) -> Option<RawFd> {
+        None
+    }
 
     /// What to ask of the kernel. Points to heap memory that `self` owns, never into `self`, which may be moved.
     fn request(&mut self) -> Request;

@@ -40,7 +40,7 @@ pub(crate) struct Port {
     doorbell: Doorbell,
     calls: Calls,
     profile: Profile,
-    table: RefCell<Table>,
+    pub(super) table: RefCell<Table>,
     pool: Pool,
     clock: Clock,
     chores: RefCell<Chores>,
@@ -48,7 +48,7 @@ pub(crate) struct Port {
     /// Sockets with bytes to send that were written in this turn.
     dirty: RefCell<Vec<Rc<Socket>>>,
     /// Sockets whose receive found no buffer.
-    starving: RefCell<Vec<Rc<Socket>>>,
+    pub(super) starving: RefCell<Vec<Rc<Socket>>>,
     /// Turns since a buffer came back, while sockets starve.
     hungry_turns: Cell<u32>,
     /// Completions on their way from the queue to their slots; kept for its memory.

@@ -494,6 +494,12 @@ impl Socket {
         self.proceed_with_close();
     }
 
+    pub(super) fn each_reader(&self, look: impl FnMut(&Waker)) {
+        if self.receiving.wanted.get().is_some() {
+            self.receiving.waiter.borrow().iter().for_each(look);
+        }
+    }
+
     #[inline]
     pub(super) fn wake_reader(&self) {
         if self.receiving.wanted.take().is_some() {

@@ -241,6 +241,10 @@ impl Socket {
         Poll::Ready(Ok(SendTurn(self.clone())))
     }
 
+    pub(super) fn each_sender(&self, look: impl FnMut(&Waker)) {
+        self.sending.waiters.each(look);
+    }
+
     pub(super) fn wait_for_sending(&self, waker: &Waker) {
         self.sending.waiters.add(waker);
     }

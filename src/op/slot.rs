@@ -4,6 +4,7 @@
 use std::{
     any::TypeId,
     mem::{ManuallyDrop, MaybeUninit},
+    os::fd::RawFd,
     rc::Rc,
     task::Waker,
 };
@@ -66,6 +67,7 @@ const WORDS: usize = 6;
 struct Table {
     of: fn() -> TypeId,
     name: &'static str,
+    descriptor: unsafe fn(*const ()) -> Option<RawFd>,
     request: unsafe fn(*mut ()) -> Request,
     orphan: unsafe fn(*mut (), Completion),
     drop: unsafe fn(*mut ()),
@@ -92,6 +94,11 @@ impl Lent {
 
     pub(super) fn name(&self) -> &'static str {
         self.table.name
+    }
+
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        // SAFETY: the table was made for the type in the words.
+        unsafe { (self.table.descriptor)(self.words.as_ptr().cast()) }
     }
 
     pub(super) fn request(&mut self) -> Request {
@@ -124,6 +131,19 @@ impl Drop for Lent {
 const fn table_of<T: Operation>() -> Table {
     /// # Safety
     /// As for the table's entries: `words` holds a `T`, in place or boxed.
+    unsafe fn descriptor<T: Operation>(words: *const ()) -> Option<RawFd> {
+        let operation: *const T = if in_place::<T>() {
+            words.cast()
+        } else {
+            // SAFETY: then the words hold a box.
+            let boxed = unsafe { &*words.cast::<Box<T>>() };
+            &raw const **boxed
+        };
+        // SAFETY: it is alive, and nobody changes it meanwhile.
+        unsafe { &*operation }.descriptor()
+    }
+    /// # Safety
+    /// As for the table's entries: `words` holds a `T`, in place or boxed.
     unsafe fn request<T: Operation>(words: *mut ()) -> Request {
         let operation: *mut T = if in_place::<T>() {
             words.cast()
@@ -147,7 +167,14 @@ const fn table_of<T: Operation>() -> Table {
         // SAFETY: passed on.
         drop(unsafe { read::<T>(words) });
     }
-    Table { of: TypeId::of::<T>, name: T::NAME, request: request::<T>, orphan: orphan::<T>, drop: free::<T> }
+    Table {
+        of: TypeId::of::<T>,
+        name: T::NAME,
+        descriptor: descriptor::<T>,
+        request: request::<T>,
+        orphan: orphan::<T>,
+        drop: free::<T>,
+    }
 }
 
 /// # Safety
@@ -194,6 +221,14 @@ impl State {
     pub(super) fn lent_mut(&mut self) -> &mut Lent {
         match self {
             State::InFlight { lent, .. } | State::Abandoned { lent } | State::Done { lent, .. } => lent,
+        }
+    }
+
+    /// The operation, and who waits for it.
+    pub(super) fn waiting(&self) -> Option<(&Lent, &Waker)> {
+        match self {
+            State::InFlight { lent, waker } => Some((lent, waker.as_ref()?)),
+            State::Done { .. } | State::Abandoned { .. } => None,
         }
     }
 

@@ -187,6 +187,16 @@ impl Table {
         self.standing.iter().filter_map(|(_, _, owner)| child(owner)).collect()
     }
 
+    /// The operations that futures wait for.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Lent, &Waker)> {
+        self.slots.iter().filter_map(|(_, _, state)| state.waiting())
+    }
+
+    /// Whose the operations of sockets and listeners are.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.standing.iter().map(|(_, _, owner)| owner)
+    }
+
     /// Operations that have ended and whose futures were never polled again nor dropped.
     pub(super) fn take_done(&mut self) -> Vec<(Lent, Completion)> {
         let done: Vec<Token> = self

@@ -1,6 +1,6 @@
 //! Operations that move an owned buffer: send, read, write; and waiting until one can be moved.
 
-use std::{io, rc::Rc};
+use std::{io, os::fd::RawFd, rc::Rc};
 
 use super::{Operation, Socket, Source, source::SourceTurn};
 use crate::{
@@ -28,6 +28,10 @@ impl<B: IoBuf> Operation for Send<B> {
     type Output = (io::Result<usize>, B);
     const NAME: &'static str = "send";
 
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.turn.0.raw_fd())
+    }
+
     fn request(&mut self) -> Request {
         let bytes = &content(&self.buffer)[self.from..];
         Request::Send { fd: self.turn.0.raw_fd(), from: bytes.as_ptr(), len: transfer_len(bytes.len()) }
@@ -49,6 +53,10 @@ pub(crate) struct ReadInto<B> {
 impl<B: IoBufMut> Operation for ReadInto<B> {
     type Output = (io::Result<usize>, B);
     const NAME: &'static str = "read";
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.turn.fd())
+    }
 
     fn request(&mut self) -> Request {
         let len = transfer_len(self.buffer.buf_capacity());
@@ -81,6 +89,10 @@ impl<B: IoBuf> Operation for WriteFrom<B> {
     type Output = (io::Result<usize>, B);
     const NAME: &'static str = "write";
 
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.turn.fd())
+    }
+
     fn request(&mut self) -> Request {
         let bytes = content(&self.buffer);
         Request::Write { fd: self.turn.fd(), from: bytes.as_ptr(), len: transfer_len(bytes.len()), offset: CURRENT }
@@ -102,6 +114,10 @@ pub(crate) struct Ready {
 impl Operation for Ready {
     type Output = io::Result<()>;
     const NAME: &'static str = "poll";
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.source.raw_fd())
+    }
 
     fn request(&mut self) -> Request {
         Request::Poll { fd: self.source.raw_fd(), interest: self.interest }

@@ -16,6 +16,11 @@ impl Waiters {
         }
     }
 
+    /// Calls `look` with everybody who waits.
+    pub(super) fn each(&self, look: impl FnMut(&Waker)) {
+        self.wakers.borrow().iter().for_each(look);
+    }
+
     #[inline]
     pub(crate) fn wake_all(&self) {
         if self.wakers.borrow().is_empty() {

@@ -106,6 +106,16 @@ impl Core {
         self.extra(|extra| extra.joiners.push(waiter));
     }
 
+    /// Calls `look` with everybody who waits for the task's end.
+    pub(crate) fn each_joiner(&self, mut look: impl FnMut(&Waiter)) {
+        let first = self.joiner.take().map(Waiter::Task);
+        first.iter().for_each(&mut look);
+        if let Some(Waiter::Task(task)) = first {
+            self.joiner.set(Some(task));
+        }
+        self.if_extra(|extra| extra.joiners.iter().for_each(look));
+    }
+
     #[inline]
     pub(super) fn wake_joiners(&self) {
         if let Some(task) = self.joiner.take() {
@@ -168,6 +178,14 @@ impl Waiter {
     #[inline]
     pub(crate) fn of(waker: &Waker) -> Waiter {
         TaskRef::of_waker(waker).map_or_else(|| Waiter::Foreign(waker.clone()), Waiter::Task)
+    }
+
+    /// The task of this thread that is woken, if it is one.
+    pub(crate) fn task(&self) -> Option<&TaskRef> {
+        match self {
+            Waiter::Task(task) => Some(task),
+            Waiter::Foreign(_) => None,
+        }
     }
 
     #[inline]

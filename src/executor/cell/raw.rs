@@ -219,6 +219,11 @@ impl TaskRef {
         self.header().state.is_done()
     }
 
+    /// In the run queue.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.header().state.is_scheduled()
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.header().state.is_cancelled()
     }

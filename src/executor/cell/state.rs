@@ -122,6 +122,10 @@ impl State {
         self.0.get().contains(Flags::DETACHED)
     }
 
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.0.get().contains(Flags::SCHEDULED)
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.get().contains(Flags::CANCELLED)
     }

@@ -1,0 +1,176 @@
+//! Answers `ringio-ps`, which asks a running program for its tasks (IN5, IN6).
+//!
+//! A task that nobody sees listens on a unix socket. To whoever connects it writes all tasks down as they are at that moment,
+//! between two steps, and closes: no request, no thread, no signal. What each task waits for is found out there and then
+//! from where the waits are (the table of operations, sockets, listeners, timers, other tasks).
+//!
+//! ```text
+//! ringio 1 THREAD
+//! task  ID  NAME  STATE  BODY  SPAWNED AT  IDS OF AWAITERS  WAITS        fields end with a tabulator, lists with commas and "; "
+//! end
+//! ```
+//! `\t`, `\n` and `\\` stand for themselves in a field. Without the last line it was cut off.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::{self, Write},
+    future::poll_fn,
+    io,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+use super::{Alarm, Runtime, TaskRef, Waiter, context, wait};
+use crate::{
+    clock::Tick,
+    op::{Acceptor, Segment, Socket, Taken},
+    sys,
+};
+
+/// The first word of an answer, and the second one: which form it has.
+const GREETING: &str = "ringio 1";
+
+const VARIABLE: &str = "RINGIO_INSPECT";
+
+/// How long listening pauses when descriptors or memory have run out.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) fn is_wanted() -> bool {
+    env::var_os(VARIABLE).is_some_and(|value| value == "1")
+}
+
+/// Lets `runtime` answer as soon as it runs.
+pub(super) fn begin(runtime: &Runtime) -> io::Result<()> {
+    let listener = sys::listen_for_inspection().map_err(|error| {
+        let text = format!("cannot listen for ringio-ps: {error}; build the runtime with `.inspect(false)`");
+        io::Error::new(error.kind(), text)
+    })?;
+    let acceptor = Acceptor::new(&runtime.port, listener);
+    runtime.inspector.replace(Some(runtime.spawn_unlisted(serve(acceptor))));
+    Ok(())
+}
+
+async fn serve(acceptor: Rc<Acceptor>) {
+    struct Close(Rc<Acceptor>);
+    impl Drop for Close {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let acceptor = Close(acceptor);
+    loop {
+        match wait(|cx| acceptor.0.poll_take(cx.waker())).await {
+            Ok(Ok(Taken::Connection(socket, _))) => answer(&socket),
+            Ok(Ok(Taken::Exhausted(_))) => pause().await,
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+async fn pause() {
+    let deadline = context::with(|runtime| runtime.port.clock().now().after(PAUSE));
+    let mut armed = false;
+    poll_fn(|cx| {
+        context::with(|runtime| {
+            if !armed {
+                armed = true;
+                runtime.timers.borrow_mut().insert(deadline, Alarm::Wake(Waiter::of(cx.waker())));
+            }
+            if runtime.port.clock().now() < deadline { Poll::Pending } else { Poll::Ready(()) }
+        })
+    })
+    .await;
+}
+
+/// What is written is sent, and the connection closed after it, by the loop: nobody waits for a slow reader. One that has
+/// gone away already is no loss.
+fn answer(socket: &Rc<Socket>) {
+    let text = if socket.is_same_user() { context::with(describe) } else { "refused\n".to_owned() };
+    let _ = socket.write(Segment::Shared(text.into()));
+    socket.close();
+}
+
+fn describe(runtime: &Runtime) -> String {
+    let waits = waits(runtime);
+    let mut text = format!("{GREETING} {}\n", sys::this_thread());
+    for task in runtime.all_tasks().iter().filter(|task| !task.is_done()) {
+        let core = task.core();
+        let mut awaiters = Vec::new();
+        core.each_joiner(|waiter| awaiters.extend(waiter.task().map(|task| task.core().id.to_string())));
+        let waits: &[String] = waits.get(&core.id).map_or(&[], Vec::as_slice);
+        let state = match (task.is_scheduled(), core.cancelling.get() > 0) {
+            (_, true) => "cancelling",
+            (true, false) => "ready",
+            (false, false) => "waiting",
+        };
+        let fields = [
+            &core.id.to_string(),
+            &*core.name(),
+            state,
+            task.body_type(),
+            &core.spawned_at.to_string(),
+            &awaiters.join(","),
+            &waits.join("; "),
+        ];
+        text.push_str("task");
+        for field in fields {
+            write!(text, "\t{}", Escaped(field)).expect("a String takes everything");
+        }
+        text.push('\n');
+    }
+    text.push_str("end\n");
+    text
+}
+
+/// What each task waits for, by its id: operations, times, and the ends of other tasks.
+fn waits(runtime: &Runtime) -> BTreeMap<u64, Vec<String>> {
+    let mut waits: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let mut add = |task: &TaskRef, what: String| waits.entry(task.core().id).or_default().push(what);
+    runtime.port.each_awaited(|waker, awaited| {
+        if let Some(task) = TaskRef::of_waker(waker) {
+            let what = awaited.fd.map_or_else(|| awaited.name.to_owned(), |fd| format!("{} fd {fd}", awaited.name));
+            add(&task, what);
+        }
+    });
+    let now = runtime.port.clock().now();
+    for (deadline, alarm) in runtime.timers.borrow().each() {
+        match alarm {
+            Alarm::Wake(Waiter::Task(task)) => add(task, format!("sleep {}", Left(now, deadline))),
+            Alarm::Expire(scope) => add(scope.task(), format!("timeout {}", Left(now, deadline))),
+            Alarm::Wake(Waiter::Foreign(_)) => {}
+        }
+    }
+    for task in runtime.all_tasks() {
+        let core = task.core();
+        core.each_joiner(|waiter| {
+            if let Some(awaiter) = waiter.task() {
+                add(awaiter, format!("task {}", core.id));
+            }
+        });
+    }
+    waits
+}
+
+/// How long it is from one tick to another.
+struct Left(Tick, Tick);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} s", self.0.until(self.1).as_secs_f64())
+    }
+}
+
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| match letter {
+            '\t' => f.write_str("\\t"),
+            '\n' => f.write_str("\\n"),
+            '\\' => f.write_str("\\\\"),
+            other => f.write_char(other),
+        })
+    }
+}
