@@ -1,5 +1,6 @@
 //! The tests of ringio on the real ring: one binary.
 
+mod attributes;
 mod contract;
 mod gauntlet;
 mod promise;

@@ -178,7 +178,7 @@ fn library() -> (&'static Path, &'static Path) {
             })
             .collect();
         built.sort_by(|one, other| other.cmp(one));
-        let probe = "#[ringio::main]\nasync fn main() {}\n";
+        let probe = "#[ringio::main]\nasync fn main() { let _ = ringio::testing::now(); }\n";
         let usable = built.into_iter().map(|(_, path)| path);
         let mut usable = usable.filter(|path| compile("probe", "probe", probe, path, &folder).compiles);
         let library = usable.next().unwrap_or_else(|| panic!("no usable libringio in {}", folder.display()));

@@ -227,7 +227,9 @@ impl RunnerBuilder {
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
         let runtime = Runtime::new(&self.config, self.handler)?;
-        if self.inspect.unwrap_or_else(inspect::is_wanted) {
+        // A simulated process is not one that another can look at.
+        let is_real = runtime.port.calls().world().is_none();
+        if is_real && self.inspect.unwrap_or_else(inspect::is_wanted) {
             inspect::begin(&runtime)?;
         }
         Ok(Runner { runtime: Some(runtime), shutdown_timeout: self.shutdown_timeout, ctrl_c: self.ctrl_c })

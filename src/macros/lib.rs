@@ -45,11 +45,30 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// # fn main() {}
 /// ```
+///
+/// These options need ringio's feature `testing`:
+///
+/// * `virtual_time`: in a simulated kernel that is kind, where time jumps to the next timer
+///   ([`run_virtual`](https://docs.rs/ringio/latest/ringio/testing/fn.run_virtual.html)).
+/// * `seed = N`: the same, and tasks that are ready run in an order that is drawn from the seed.
+/// * `seed = N, faults`: besides, the kernel is hostile: what goes wrong is drawn from the seed as well
+///   ([`Sim`](https://docs.rs/ringio/latest/ringio/testing/struct.Sim.html)).
+///
+/// ```
+/// # use std::time::Duration;
+/// #[ringio::test(virtual_time)]
+/// async fn a_day_takes_no_time() -> Result<(), ringio::CancelledError> {
+///     ringio::sleep(Duration::from_secs(24 * 3600)).await?;
+///     assert_eq!(ringio::testing::elapsed(), Duration::from_secs(24 * 3600));
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand("ringio::test", arguments, item, |options, function| {
-        options.none_of_them("write `#[ringio::test]`")?;
-        Ok(function.into_run("#[::core::prelude::v1::test]", "::ringio::run"))
+        let run = options.into_runner()?;
+        Ok(function.into_run("#[::core::prelude::v1::test]", &run))
     })
 }
 

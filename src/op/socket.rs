@@ -105,7 +105,7 @@ impl Socket {
 
     /// Whether the peer of a unix socket is a process of this user's, or of the superuser's.
     pub(crate) fn is_same_user(&self) -> bool {
-        self.with_fd(|fd| Ok(sys::is_same_user(fd))).unwrap_or(false)
+        self.with_fd(|fd| Ok(crate::sys::is_same_user(fd))).unwrap_or(false)
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
