@@ -219,8 +219,17 @@ fn refused(arguments: &[&str]) -> String {
 /// The cells of a row, by where the columns begin in the first line.
 fn cells(table: &str, name: &str) -> Vec<Vec<String>> {
     let mut lines = table.lines();
-    let titles =
-        ["tid", "task id", "task name", "coroutine stack", "awaiter chain", "awaiter name", "awaiter id", "waits for"];
+    let titles = [
+        "tid",
+        "task id",
+        "task name",
+        "coroutine stack",
+        "awaiter chain",
+        "awaiter name",
+        "awaiter id",
+        "idle",
+        "waits for",
+    ];
     let first = lines.next().unwrap();
     let starts: Vec<usize> = titles.iter().map(|title| first.find(title).unwrap()).collect();
     let cell = |line: &str, column: usize| {
@@ -246,18 +255,22 @@ fn the_table_has_every_task_and_what_it_waits_for() {
     assert_eq!(top[0], middle[0], "one thread");
     assert!(top[3].starts_with("ps::top uring-tests/ps.rs:"), "{table}");
     assert_eq!(top[4..7], ["", "", ""]);
-    assert_eq!(top[7], format!("task {}", middle[1]));
+    assert_eq!(top[8], format!("task {}", middle[1]));
     assert_eq!(middle[4..7], ["top", "top", top[1].as_str()]);
-    assert_eq!(middle[7], format!("task {}; task {}", left[1], right[1]));
+    assert_eq!(middle[8], format!("task {}; task {}", left[1], right[1]));
     for sleeper in [&left, &right] {
         assert_eq!(sleeper[4..7], ["middle -> top", "middle", middle[1].as_str()]);
-        assert!(sleeper[7].starts_with("sleep 35"), "{table}");
+        assert!(sleeper[8].starts_with("sleep 35"), "{table}");
+    }
+    for row in [&top, &middle, &left, &right] {
+        let idle: f64 = row[7].strip_suffix(" s").unwrap().parse().unwrap();
+        assert!((0.0..PATIENCE.as_secs_f64()).contains(&idle), "{table}");
     }
     let listener = program.said.lines().find_map(|line| Some(line.split_once("listener ")?.1)).unwrap();
-    assert_eq!(only("accepter")[7], format!("accept fd {listener}"));
+    assert_eq!(only("accepter")[8], format!("accept fd {listener}"));
     let odd = only("odd \\t name\\n");
-    assert!(odd[7].starts_with("sleep 35") && odd[7].contains("; timeout 7"), "{table}");
-    assert!(only("end")[7].starts_with("read fd "), "{table}");
+    assert!(odd[8].starts_with("sleep 35") && odd[8].contains("; timeout 7"), "{table}");
+    assert!(only("end")[8].starts_with("read fd "), "{table}");
     assert_eq!(table.lines().count(), 2 + 8, "the asking itself is no task:\n{table}");
     program.end();
 }

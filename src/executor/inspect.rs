@@ -6,10 +6,10 @@
 //!
 //! ```text
 //! ringio 1 THREAD
-//! task  ID  NAME  STATE  BODY  SPAWNED AT  IDS OF AWAITERS  WAITS        fields end with a tabulator, lists with commas and "; "
+//! task  ID  NAME  STATE  BODY  SPAWNED AT  IDS OF AWAITERS  WAITS  MILLISECONDS SINCE ITS LAST STEP
 //! end
 //! ```
-//! `\t`, `\n` and `\\` stand for themselves in a field. Without the last line it was cut off.
+//! Tabulators stand between fields, commas and `; ` in lists; `\t`, `\n` and `\\` for themselves in a field. Without the last line it was cut off.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +49,15 @@ pub(super) fn begin(runtime: &Runtime) -> io::Result<()> {
     })?;
     let acceptor = Acceptor::new(&runtime.port, listener);
     runtime.inspector.replace(Some(runtime.spawn_unlisted(serve(acceptor))));
+    runtime.inspected.set(true);
     Ok(())
+}
+
+/// Notes when the tasks that are ready take their steps: now. So it is known since when they wait.
+#[cold]
+pub(super) fn note_steps(runtime: &Runtime) {
+    let now = runtime.port.clock().now();
+    runtime.ready.each(|task| task.core().set_stepped(now));
 }
 
 async fn serve(acceptor: Rc<Acceptor>) {
@@ -94,6 +102,7 @@ fn answer(socket: &Rc<Socket>) {
 
 fn describe(runtime: &Runtime) -> String {
     let waits = waits(runtime);
+    let now = runtime.port.clock().now();
     let mut text = format!("{GREETING} {}\n", sys::this_thread());
     for task in runtime.all_tasks().iter().filter(|task| !task.is_done()) {
         let core = task.core();
@@ -113,6 +122,7 @@ fn describe(runtime: &Runtime) -> String {
             &core.spawned_at.to_string(),
             &awaiters.join(","),
             &waits.join("; "),
+            &core.stepped().map_or_else(String::new, |at| at.until(now).as_millis().to_string()),
         ];
         text.push_str("task");
         for field in fields {

@@ -38,6 +38,7 @@ pub(crate) struct Runtime {
     pub(super) alive: Alive,
     /// Answers whoever asks for the tasks, if that was asked for.
     pub(super) inspector: RefCell<Option<TaskRef>>,
+    pub(super) inspected: Cell<bool>,
     ids: Cell<(u64, u64)>,
     handler: Handler,
 }
@@ -72,6 +73,7 @@ impl Runtime {
             closing: Cell::new(false),
             alive: Alive::default(),
             inspector: RefCell::default(),
+            inspected: Cell::new(false),
             ids: Cell::new((0, 0)),
             handler: handler.unwrap_or_else(|| Rc::new(print)),
         });

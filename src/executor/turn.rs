@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use super::{Alarm, Ending, Runtime, TaskRef, runtime::BUDGET};
+use super::{Alarm, Ending, Runtime, TaskRef, inspect, runtime::BUDGET};
 use crate::{clock::Tick, driver::Wait};
 
 /// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
@@ -49,6 +49,9 @@ impl Runtime {
         for _ in 0..=QUIET_TURNS_MAX {
             let mut count = left.take().unwrap_or_else(|| {
                 self.inbox.empty();
+                if self.inspected.get() {
+                    inspect::note_steps(self);
+                }
                 self.ready_in_order()
             });
             while count > 0

@@ -4,8 +4,17 @@ use std::collections::BTreeSet;
 
 use crate::tasks::{Task, Tasks};
 
-const COLUMNS: [&str; 8] =
-    ["tid", "task id", "task name", "coroutine stack", "awaiter chain", "awaiter name", "awaiter id", "waits for"];
+const COLUMNS: [&str; 9] = [
+    "tid",
+    "task id",
+    "task name",
+    "coroutine stack",
+    "awaiter chain",
+    "awaiter name",
+    "awaiter id",
+    "idle",
+    "waits for",
+];
 
 /// A row for each task and each task that awaits it.
 pub(crate) fn table(tasks: &Tasks) -> String {
@@ -38,6 +47,7 @@ fn rows<'a>(tasks: &'a Tasks, task: &'a Task) -> Vec<[String; COLUMNS.len()]> {
             known.map_or_else(String::new, |awaiter| chain(tasks, awaiter)),
             known.map_or_else(String::new, Task::label),
             awaiter.map_or_else(String::new, |id| id.to_string()),
+            task.idle(),
             task.waits().to_owned(),
         ]
     };
@@ -73,24 +83,24 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "tid  task id  task name  coroutine stack  awaiter chain     awaiter name  awaiter id  waits for"
+            "tid  task id  task name  coroutine stack  awaiter chain     awaiter name  awaiter id  idle     waits for"
         );
-        assert_eq!(lines[1], "-".repeat(95));
+        assert_eq!(lines[1], "-".repeat(104));
         assert_eq!(
             lines[2],
-            "77   1        Task-1     a::b1 a.rs:1:1                                               waiting"
+            "77   1        Task-1     a::b1 a.rs:1:1                                               1.250 s  waiting"
         );
         assert_eq!(
             lines[3],
-            "77   2        Task-2     a::b2 a.rs:2:1   Task-1            Task-1        1           waiting"
+            "77   2        Task-2     a::b2 a.rs:2:1   Task-1            Task-1        1           1.250 s  waiting"
         );
         assert_eq!(
             lines[4],
-            "77   3        Task-3     a::b3 a.rs:3:1   Task-1            Task-1        1           waiting"
+            "77   3        Task-3     a::b3 a.rs:3:1   Task-1            Task-1        1           1.250 s  waiting"
         );
         assert_eq!(
             lines[5],
-            "77   3        Task-3     a::b3 a.rs:3:1   Task-2 -> Task-1  Task-2        2           waiting"
+            "77   3        Task-3     a::b3 a.rs:3:1   Task-2 -> Task-1  Task-2        2           1.250 s  waiting"
         );
         assert_eq!(lines.len(), 6);
     }
@@ -102,6 +112,6 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[2].contains("Task-2 -> Task-1 -> Task-2"), "{text}");
         let last: Vec<&str> = lines[4].split_whitespace().collect();
-        assert_eq!(last, ["77", "3", "Task-3", "a::b3", "a.rs:3:1", "9", "waiting"]);
+        assert_eq!(last, ["77", "3", "Task-3", "a::b3", "a.rs:3:1", "9", "1.250", "s", "waiting"]);
     }
 }

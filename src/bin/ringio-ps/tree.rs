@@ -25,7 +25,7 @@ pub(crate) fn tree(tasks: &Tasks) -> Result<String, String> {
         while let Some(Pending { task, indent, is_last }) = pending.pop() {
             let (branch, beside) = if is_last { ("└── ", "    ") } else { ("├── ", "│   ") };
             let below = format!("{indent}{beside}");
-            let line = format!("{indent}{branch}(T) {}\n{below}└── {}, {}\n", task.label(), task.stack(), task.waits());
+            let line = format!("{indent}{branch}(T) {}\n{below}└── {}, {}\n", task.label(), task.stack(), waits(task));
             text.push_str(&line);
             let children = awaited.get(&task.id).map_or(&[][..], Vec::as_slice);
             let (last, indent) = (children.len().saturating_sub(1), format!("{below}    "));
@@ -38,6 +38,11 @@ pub(crate) fn tree(tasks: &Tasks) -> Result<String, String> {
         }
     }
     Ok(text)
+}
+
+fn waits(task: &Task) -> String {
+    let idle = task.idle();
+    if idle.is_empty() { task.waits().to_owned() } else { format!("{} (idle {idle})", task.waits()) }
 }
 
 /// IN8
@@ -61,17 +66,17 @@ mod tests {
         let text = tree(&tasks(&[(1, &[]), (2, &[1]), (3, &[1]), (4, &[2, 3]), (5, &[])])).unwrap();
         let expected = "\
 └── (T) Task-1
-    └── a::b1 a.rs:1:1, waiting
+    └── a::b1 a.rs:1:1, waiting (idle 1.250 s)
         ├── (T) Task-2
-        │   └── a::b2 a.rs:2:1, waiting
+        │   └── a::b2 a.rs:2:1, waiting (idle 1.250 s)
         │       └── (T) Task-4
-        │           └── a::b4 a.rs:4:1, waiting
+        │           └── a::b4 a.rs:4:1, waiting (idle 1.250 s)
         └── (T) Task-3
-            └── a::b3 a.rs:3:1, waiting
+            └── a::b3 a.rs:3:1, waiting (idle 1.250 s)
                 └── (T) Task-4
-                    └── a::b4 a.rs:4:1, waiting
+                    └── a::b4 a.rs:4:1, waiting (idle 1.250 s)
 └── (T) Task-5
-    └── a::b5 a.rs:5:1, waiting
+    └── a::b5 a.rs:5:1, waiting (idle 1.250 s)
 ";
         assert_eq!(text, expected);
     }

@@ -5,7 +5,7 @@ use std::{cell::Cell, panic::Location, rc::Rc, task::Waker};
 use slab::Slab;
 
 use super::TaskRef;
-use crate::scope::Marks;
+use crate::{clock::Tick, scope::Marks};
 
 /// The part of a task that does not depend on its body's type. Home thread only (W1).
 pub(crate) struct Core {
@@ -31,6 +31,8 @@ struct Extra {
     message: Option<Rc<str>>,
     joiners: Vec<Waiter>,
     side: Slab<Waker>,
+    /// When its last step began, where that is wanted.
+    stepped: Option<Tick>,
 }
 
 impl Core {
@@ -80,6 +82,14 @@ impl Core {
 
     pub(crate) fn set_name(&self, name: Rc<str>) {
         self.extra(|extra| extra.name = Some(name));
+    }
+
+    pub(crate) fn set_stepped(&self, now: Tick) {
+        self.extra(|extra| extra.stepped = Some(now));
+    }
+
+    pub(crate) fn stepped(&self) -> Option<Tick> {
+        self.if_extra(|extra| extra.stepped).flatten()
     }
 
     /// The message of the first cancel that was not delivered yet (C5).

@@ -50,6 +50,14 @@ impl Ready {
         self.len.set(self.len.get() + 1);
     }
 
+    pub(in crate::executor) fn each(&self, mut look: impl FnMut(&TaskRef)) {
+        let mut next = member(&self.first);
+        while let Some(task) = next {
+            look(&task);
+            next = member(&task.header().links.next_ready);
+        }
+    }
+
     #[inline]
     pub(in crate::executor) fn pop(&self) -> Option<TaskRef> {
         let first = member(&self.first)?;
