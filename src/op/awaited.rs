@@ -2,7 +2,7 @@
 
 use std::{os::fd::RawFd, task::Waker};
 
-use super::{Port, Socket, slot::Owner};
+use super::{Port, slot::Owner};
 
 /// What somebody waits for in the kernel.
 pub(crate) struct Awaited {
@@ -20,21 +20,16 @@ impl Port {
             look(waker, Awaited { name: lent.name(), fd: lent.descriptor() });
         }
         for owner in table.owners() {
+            let named = |fd| Awaited { name: owner.name(), fd: Some(fd) };
             match owner {
-                Owner::Receive(socket) => socket.each_reader(|waker| look(waker, awaited(owner, socket))),
-                Owner::Send(socket) => socket.each_sender(|waker| look(waker, awaited(owner, socket))),
-                Owner::Accept(acceptor) => {
-                    acceptor.each_waiter(|fd, waker| look(waker, Awaited { name: owner.name(), fd: Some(fd) }));
-                }
+                Owner::Receive(socket) => socket.each_reader(|waker| look(waker, named(socket.raw_fd()))),
+                Owner::Send(socket) => socket.each_sender(|waker| look(waker, named(socket.raw_fd()))),
+                Owner::Accept(acceptor) => acceptor.each_waiter(|fd, waker| look(waker, named(fd))),
+                Owner::Datagram(socket) => socket.each_waiter(|fd, waker| look(waker, named(fd))),
             }
         }
         for socket in &*self.starving.borrow() {
-            let awaited = || Awaited { name: "recv", fd: Some(socket.raw_fd()) };
-            socket.each_reader(|waker| look(waker, awaited()));
+            socket.each_reader(|waker| look(waker, Awaited { name: "recv", fd: Some(socket.raw_fd()) }));
         }
     }
-}
-
-fn awaited(owner: &Owner, socket: &Socket) -> Awaited {
-    Awaited { name: owner.name(), fd: Some(socket.raw_fd()) }
 }

@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     rc::Rc,
     task::{Poll, Waker},
 };
@@ -62,6 +62,10 @@ impl Datagrams {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    pub(super) fn each_waiter(&self, mut look: impl FnMut(RawFd, &Waker)) {
+        self.waiters.each(|waker| look(self.fd.as_raw_fd(), waker));
     }
 
     /// The oldest datagram and where it came from. Only one is received ahead of its reader: the others wait in the
@@ -141,6 +145,10 @@ impl<B> SendDatagram<B> {
 impl<B: IoBuf> Operation for SendDatagram<B> {
     type Output = (io::Result<usize>, B);
     const NAME: &'static str = "sendmsg";
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.socket.fd.as_raw_fd())
+    }
 
     fn request(&mut self) -> Request {
         let message = self.envelope.send(content(&self.buffer), self.to.as_deref());

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     rc::Rc,
 };
 
@@ -24,6 +24,10 @@ pub(crate) struct ReadAt {
 impl Operation for ReadAt {
     type Output = io::Result<Vec<u8>>;
     const NAME: &'static str = "read";
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.file.as_raw_fd())
+    }
 
     fn request(&mut self) -> Request {
         let len = transfer_len(self.len.min(self.buffer.capacity()));
