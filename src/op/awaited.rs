@@ -26,6 +26,7 @@ impl Port {
                 Owner::Send(socket) => socket.each_sender(|waker| look(waker, named(socket.raw_fd()))),
                 Owner::Accept(acceptor) => acceptor.each_waiter(|fd, waker| look(waker, named(fd))),
                 Owner::Datagram(socket) => socket.each_waiter(|fd, waker| look(waker, named(fd))),
+                Owner::Exit(child) => child.each_waiter(|fd, waker| look(waker, named(fd))),
             }
         }
         for socket in &*self.starving.borrow() {

@@ -11,7 +11,7 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     process::ExitStatus,
     rc::Rc,
     task::{Poll, Waker},
@@ -53,8 +53,18 @@ impl Child {
         child
     }
 
+    fn raw_fd(&self) -> RawFd {
+        self.pidfd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Calls `look` with the pidfd and everybody who waits for the child's end.
+    pub(super) fn each_waiter(&self, mut look: impl FnMut(RawFd, &Waker)) {
+        let fd = self.raw_fd();
+        self.waiters.each(|waker| look(fd, waker));
+    }
+
     fn arm(self: &Rc<Child>) {
-        let fd = self.pidfd.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let fd = self.raw_fd();
         let request = Request::Poll { fd, interest: Interest::Readable };
         self.port.stand(Owner::Exit(self.clone()), &request);
     }
