@@ -6,6 +6,13 @@ use std::{error, fmt, io};
 
 use bytes::Bytes;
 
+mod sync;
+
+pub use sync::{
+    BarrierError, BrokenBarrierError, GetError, NoPartiesError, NotLockedError, PutError, QueueEmpty, QueueFull,
+    QueueShutDown, ReleasedTooOftenError, TaskDoneError, TryGetError, TryPutError,
+};
+
 /// The wait was cancelled: by [`Task::cancel`](crate::Task::cancel), by a timeout around it, or because the runtime closes.
 ///
 /// It is a value, not a drop: the task runs on, may wait in its clean-up, and hands it on with `?`.
@@ -147,6 +154,14 @@ pub enum Error {
     SendfileNotAvailable(SendfileNotAvailableError),
     /// See [`ProcessLookupError`].
     ProcessLookup(ProcessLookupError),
+    /// See [`QueueEmpty`].
+    QueueEmpty(QueueEmpty),
+    /// See [`QueueFull`].
+    QueueFull(QueueFull),
+    /// See [`QueueShutDown`].
+    QueueShutDown(QueueShutDown),
+    /// See [`BrokenBarrierError`].
+    BrokenBarrier(BrokenBarrierError),
     /// The system said no.
     Io(io::Error),
 }
@@ -168,6 +183,10 @@ impl fmt::Display for Error {
             Error::LimitOverrun(e) => e.fmt(f),
             Error::SendfileNotAvailable(e) => e.fmt(f),
             Error::ProcessLookup(e) => e.fmt(f),
+            Error::QueueEmpty(e) => e.fmt(f),
+            Error::QueueFull(e) => e.fmt(f),
+            Error::QueueShutDown(e) => e.fmt(f),
+            Error::BrokenBarrier(e) => e.fmt(f),
             Error::Io(e) => e.fmt(f),
         }
     }
@@ -183,6 +202,10 @@ impl error::Error for Error {
             Error::LimitOverrun(e) => e.source(),
             Error::SendfileNotAvailable(e) => e.source(),
             Error::ProcessLookup(e) => e.source(),
+            Error::QueueEmpty(e) => e.source(),
+            Error::QueueFull(e) => e.source(),
+            Error::QueueShutDown(e) => e.source(),
+            Error::BrokenBarrier(e) => e.source(),
             Error::Io(e) => e.source(),
         }
     }
@@ -213,6 +236,10 @@ converts! {
     LimitOverrunError => LimitOverrun, InvalidData;
     SendfileNotAvailableError => SendfileNotAvailable, Unsupported;
     ProcessLookupError => ProcessLookup, NotFound;
+    QueueEmpty => QueueEmpty, WouldBlock;
+    QueueFull => QueueFull, WouldBlock;
+    QueueShutDown => QueueShutDown, BrokenPipe;
+    BrokenBarrierError => BrokenBarrier, Other;
 }
 
 impl From<io::Error> for Error {
@@ -229,6 +256,10 @@ impl From<io::Error> for Error {
             .or_else(|error| unpack::<LimitOverrunError>(error).map(Error::from))
             .or_else(|error| unpack::<SendfileNotAvailableError>(error).map(Error::from))
             .or_else(|error| unpack::<ProcessLookupError>(error).map(Error::from))
+            .or_else(|error| unpack::<QueueEmpty>(error).map(Error::from))
+            .or_else(|error| unpack::<QueueFull>(error).map(Error::from))
+            .or_else(|error| unpack::<QueueShutDown>(error).map(Error::from))
+            .or_else(|error| unpack::<BrokenBarrierError>(error).map(Error::from))
             .unwrap_or_else(Error::Io)
     }
 }
@@ -243,6 +274,10 @@ impl From<Error> for io::Error {
             Error::LimitOverrun(e) => e.into(),
             Error::SendfileNotAvailable(e) => e.into(),
             Error::ProcessLookup(e) => e.into(),
+            Error::QueueEmpty(e) => e.into(),
+            Error::QueueFull(e) => e.into(),
+            Error::QueueShutDown(e) => e.into(),
+            Error::BrokenBarrier(e) => e.into(),
             Error::Io(e) => e,
         }
     }
@@ -293,16 +328,24 @@ impl TaskError for Error {
             | Error::LimitOverrun(_)
             | Error::SendfileNotAvailable(_)
             | Error::ProcessLookup(_) => None,
+            Error::QueueEmpty(_) | Error::QueueFull(_) | Error::QueueShutDown(_) | Error::BrokenBarrier(_) => None,
         }
     }
 }
 
-/// A cancel may also sit inside an [`io::Error`] or an [`Error`] that was boxed by `?`.
+/// A cancel may also sit inside an [`io::Error`] or an [`Error`] that was boxed by `?`, or be the cause of an error of a
+/// wait.
 fn boxed_cancel<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a CancelledError> {
-    error
-        .downcast_ref::<CancelledError>()
-        .or_else(|| error.downcast_ref::<io::Error>().and_then(cancelled))
-        .or_else(|| error.downcast_ref::<Error>().and_then(TaskError::as_cancelled))
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return cancelled(error);
+    }
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.as_cancelled();
+    }
+    if error.is::<TimeoutError>() {
+        return None; // its cause is the cancel that it has turned into something else
+    }
+    error.downcast_ref().or_else(|| error.source()?.downcast_ref())
 }
 
 impl TaskError for Box<dyn error::Error> {

@@ -51,6 +51,8 @@ mod op;
 mod executor;
 mod scope;
 
+mod sync;
+
 mod task;
 
 mod fs;
@@ -85,8 +87,10 @@ pub mod _docs {
 pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
 pub use driver::DriverReport;
 pub use error::{
-    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome, ProcessLookupError,
-    SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
+    BarrierError, BrokenBarrierError, CancelledError, Error, GetError, IncompleteReadError, InvalidStateError,
+    LimitOverrunError, NoPartiesError, NotLockedError, Outcome, ProcessLookupError, PutError, QueueEmpty, QueueFull,
+    QueueShutDown, ReleasedTooOftenError, SendfileNotAvailableError, TaskDoneError, TaskError, TimeoutError,
+    TryGetError, TryPutError, cancelled,
 };
 pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
 pub use fs::Descriptor;
@@ -104,6 +108,11 @@ pub use streams::{
     ExtraInfo, Feed, Lines, OpenConnection, OpenUnixConnection, Process, Separators, Server, StartServer,
     StartUnixServer, StreamReader, StreamWriter, open_connection, open_connection_from, open_unix_connection,
     start_server, start_unix_server,
+};
+pub use sync::{
+    Barrier, BarrierStatistics, BoundedSemaphore, Condition, ConditionGuard, ConditionStatistics, Event,
+    EventStatistics, Items, LifoQueue, Lock, LockGuard, LockStatistics, Mutex, MutexGuard, Permit, PriorityQueue,
+    Queue, QueueSender, QueueStatistics, Semaphore, SemaphoreStatistics,
 };
 pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,

@@ -270,6 +270,12 @@ impl CancelPoint {
         context::with_task(|_, task, scope| requested_in(scope, task) > self.seen).unwrap_or(false)
     }
 
+    /// Whether a cancel is on its way to this wait, as others see it. `task` is whom the wait wakes.
+    pub(crate) fn is_doomed(&self, task: Option<&TaskRef>) -> bool {
+        let task = self.side.as_ref().map(|side| &side.0).or(task);
+        task.is_some_and(|task| requested_in(self.counted.as_ref(), task) > self.seen)
+    }
+
     /// Marks the request that ended this wait as delivered.
     pub(crate) fn deliver(&mut self) {
         context::with_task(|_, task, scope| deliver(scope, task, requested_in(scope, task)));

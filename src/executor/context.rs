@@ -128,6 +128,12 @@ pub(crate) fn current_scope() -> Option<Rc<Scope>> {
     try_with(|runtime| runtime.scope.with(|scope| scope.cloned()))?
 }
 
+/// Takes one from the budget of the task that runs (S4). Outside of a runtime there is none to keep.
+#[inline]
+pub(crate) fn spend() -> bool {
+    try_with(|runtime| runtime.spend()).unwrap_or(true)
+}
+
 /// Polls something in a scope.
 pub(crate) fn in_scope<R>(scope: &Rc<Scope>, poll: impl FnOnce() -> R) -> R {
     with(|runtime| runtime.scope.during(scope, poll))

@@ -1,0 +1,19 @@
+//! Locks, events, barriers and queues for the tasks of one thread. Is it fair? See `wait_list.rs`.
+
+mod barrier;
+mod condition;
+mod event;
+mod lock;
+mod order;
+mod permits;
+mod queue;
+mod semaphore;
+mod taking;
+mod wait_list;
+
+pub use barrier::{Barrier, BarrierStatistics};
+pub use condition::{Condition, ConditionGuard, ConditionStatistics};
+pub use event::{Event, EventStatistics};
+pub use lock::{Lock, LockGuard, LockStatistics, Mutex, MutexGuard};
+pub use queue::{Items, LifoQueue, PriorityQueue, Queue, QueueSender, QueueStatistics};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore, SemaphoreStatistics};

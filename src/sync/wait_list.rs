@@ -1,0 +1,309 @@
+//! Who waits for something, in order. Everything in `sync` is thin over this list.
+//!
+//! A [`WaitList`] links the [`Place`]s of those who wait; a place is a part of the future that waits, so that waiting
+//! allocates nothing. What is waited for is handed to the first in line, into its place: nobody who comes later can take it.
+//! A waiter to whom a cancel is on its way is passed over: a cancel counts from when it is asked for. One that comes after
+//! the grant finds the grant in the place, and whoever waited gives it back.
+//!
+//! - L1 What is linked is pinned and alive: a place leaves its list when it is dropped, and a list lets go of its places.
+//!   A future that is forgotten keeps its memory for ever, as pinning demands.
+//! - L2 A place is in one list at most, and between a place's neighbours are links to it, both ways.
+//! - L3 Nobody is woken, and nothing of a user's is dropped, in here: the waker is handed out, to be woken when all is
+//!   in order.
+#![allow(unsafe_code)] // fence: follows links; L1
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    marker::PhantomPinned,
+    pin::Pin,
+    ptr::{self, NonNull},
+    task::Waker,
+};
+
+use crate::{error::CancelledError, executor::Waiter, scope::CancelPoint};
+
+/// Those who wait, first come first served. `S` is what is handed over, in either direction.
+pub(super) struct WaitList<S> {
+    first: Cell<Link<S>>,
+    last: Cell<Link<S>>,
+    /// Places are numbered as they come; one that comes back has its number still.
+    numbers: Cell<u64>,
+    _pinned: PhantomPinned,
+}
+
+type Link<S> = Option<NonNull<Place<S>>>;
+
+/// One waiter's place, within its future.
+pub(super) struct Place<S> {
+    stage: Cell<Stage>,
+    before: Cell<Link<S>>,
+    behind: Cell<Link<S>>,
+    /// The list it is linked into.
+    list: Cell<Option<NonNull<WaitList<S>>>>,
+    number: Cell<u64>,
+    /// A cancel does not end the wait.
+    shielded: Cell<bool>,
+    waiter: Cell<Option<Waiter>>,
+    slot: Cell<Option<S>>,
+    point: RefCell<CancelPoint>,
+    _pinned: PhantomPinned,
+}
+
+/// Where a wait is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    New,
+    /// In a list.
+    Waiting,
+    /// Not in a list: passed over because of a cancel, or it had to let others run. Tries again when it is polled.
+    Passed,
+    /// Out of the list, by a grant.
+    Granted,
+    Over,
+}
+
+impl<S> WaitList<S> {
+    pub(super) fn new() -> WaitList<S> {
+        WaitList { first: Cell::new(None), last: Cell::new(None), numbers: Cell::new(0), _pinned: PhantomPinned }
+    }
+
+    fn follow(&self, link: Link<S>) -> Option<&Place<S>> {
+        // SAFETY: L1. Places are only ever referred to by shared references while they are linked.
+        link.map(|link| unsafe { link.as_ref() })
+    }
+
+    /// The first in line. Those before it to whom a cancel is on its way are out of line.
+    #[inline]
+    fn first(&self) -> Option<&Place<S>> {
+        self.first.get()?;
+        while let Some(place) = self.follow(self.first.get()) {
+            if !place.is_doomed() {
+                return Some(place);
+            }
+            self.unlink(place, Stage::Passed);
+        }
+        None
+    }
+
+    /// Whether nobody waits.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first().is_none()
+    }
+
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        let (mut count, mut next) = (0, self.first.get());
+        while let Some(place) = self.follow(next) {
+            count += usize::from(!place.is_doomed());
+            next = place.behind.get();
+        }
+        count
+    }
+
+    /// What those who come from now on are not below.
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.get() + 1
+    }
+
+    /// Grants to the first in line what `exchange` does with its slot. The waiter is to be woken at the end of it all.
+    #[inline]
+    pub(super) fn grant<R>(&self, exchange: impl FnOnce(&Cell<Option<S>>) -> R) -> Option<(R, Wake)> {
+        self.grant_below(u64::MAX, exchange)
+    }
+
+    /// [`WaitList::grant`], if the first in line came before `number` was the next.
+    pub(super) fn grant_below<R>(
+        &self,
+        number: u64,
+        exchange: impl FnOnce(&Cell<Option<S>>) -> R,
+    ) -> Option<(R, Wake)> {
+        let place = self.first().filter(|place| place.number.get() < number)?;
+        self.unlink(place, Stage::Granted);
+        Some((exchange(&place.slot), Wake(place.waiter.take())))
+    }
+
+    /// Puts a new place, or one that comes back, where its number says.
+    pub(super) fn join(self: Pin<&Self>, place: Pin<&Place<S>>, waker: &Waker) {
+        let old = place.waiter.replace(Some(Waiter::of(waker)));
+        self.link(place.get_ref());
+        drop(old);
+    }
+
+    fn link(&self, place: &Place<S>) {
+        assert!(place.list.get().is_none(), "L2 broken: a place in two lists");
+        if place.number.get() == 0 {
+            self.numbers.set(self.numbers.get() + 1);
+            place.number.set(self.numbers.get());
+        }
+        let (mut before, mut behind) = (self.last.get(), None);
+        while let Some(other) = self.follow(before)
+            && other.number.get() > place.number.get()
+        {
+            behind = before;
+            before = other.before.get();
+        }
+        let link = Some(NonNull::from(place));
+        place.before.set(before);
+        place.behind.set(behind);
+        self.follow(before).map_or(&self.first, |other| &other.behind).set(link);
+        self.follow(behind).map_or(&self.last, |other| &other.before).set(link);
+        place.list.set(Some(NonNull::from(self)));
+        place.stage.set(Stage::Waiting);
+    }
+
+    fn unlink(&self, place: &Place<S>, stage: Stage) {
+        assert!(self.has(place), "L2 broken: a place of another list");
+        let (before, behind) = (place.before.take(), place.behind.take());
+        self.follow(before).map_or(&self.first, |other| &other.behind).set(behind);
+        self.follow(behind).map_or(&self.last, |other| &other.before).set(before);
+        place.list.set(None);
+        place.stage.set(stage);
+    }
+
+    fn has(&self, place: &Place<S>) -> bool {
+        place.list.get().is_some_and(|list| ptr::eq(list.as_ptr(), self))
+    }
+
+    /// Moves the first in line to the end of another list, without waking it; from now on a cancel does not end its wait
+    /// if `shielded`. False when nobody waits.
+    pub(super) fn pass_on(self: Pin<&Self>, to: Pin<&WaitList<S>>, shielded: bool) -> bool {
+        let Some(place) = self.first() else { return false };
+        self.unlink(place, Stage::Passed);
+        place.number.set(0);
+        place.shielded.set(shielded);
+        to.link(place);
+        true
+    }
+}
+
+impl<S> Drop for WaitList<S> {
+    fn drop(&mut self) {
+        // Only places of forgotten futures are left, which nobody will poll; but they may not point here (L1).
+        while let Some(place) = self.follow(self.first.get()) {
+            self.unlink(place, Stage::Over);
+        }
+    }
+}
+
+/// A waiter that has got what it waited for.
+#[must_use = "or it sleeps for ever"]
+pub(super) struct Wake(Option<Waiter>);
+
+impl Wake {
+    /// May run anybody's code: to be called last.
+    #[inline]
+    pub(super) fn wake(self) {
+        if let Some(waiter) = self.0 {
+            waiter.wake();
+        }
+    }
+}
+
+impl<S> Place<S> {
+    pub(super) fn new(slot: Option<S>) -> Place<S> {
+        Place {
+            stage: Cell::new(Stage::New),
+            before: Cell::new(None),
+            behind: Cell::new(None),
+            list: Cell::new(None),
+            number: Cell::new(0),
+            shielded: Cell::new(false),
+            waiter: Cell::new(None),
+            slot: Cell::new(slot),
+            point: RefCell::default(),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    #[inline]
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub(super) fn is_shielded(&self) -> bool {
+        self.shielded.get()
+    }
+
+    /// From now on a cancel is only remembered, and grants do not pass the place over.
+    pub(super) fn shield(&self) {
+        self.shielded.set(true);
+        self.number.set(0); // in the line of whatever it waits for next, it is new
+    }
+
+    /// What is in the slot, for those who were granted it, or take back what they put there.
+    #[inline]
+    pub(super) fn take(&self) -> Option<S> {
+        self.slot.take()
+    }
+
+    /// The wait begins, unless a cancel is there already.
+    pub(super) fn begin(&self, waker: &Waker) -> Result<(), CancelledError> {
+        self.point.borrow_mut().begin(waker)
+    }
+
+    /// Ends the wait if a cancel has come, and delivers it. Does not look at the stage.
+    pub(super) fn check(&self, waker: &Waker) -> Result<(), CancelledError> {
+        self.point.borrow_mut().check(waker)
+    }
+
+    /// It had to let others run: it is woken in the next turn and tries again.
+    pub(super) fn try_later(&self, waker: &Waker) {
+        self.stage.set(Stage::Passed);
+        waker.wake_by_ref();
+    }
+
+    /// The wait goes on, perhaps under another waker.
+    pub(super) fn stay(&self, waker: &Waker) {
+        let known = self.waiter.take();
+        if known.as_ref().is_some_and(|known| known.is(waker)) {
+            self.waiter.set(known);
+        } else {
+            self.waiter.set(Some(Waiter::of(waker)));
+            drop(known);
+        }
+    }
+
+    /// Out of the list, if it is in one; true when it was granted something that is in the slot, or was taken from there.
+    pub(super) fn leave(&self) -> bool {
+        // SAFETY: L1: a list lets go of its places before it goes.
+        if let Some(list) = self.list.get().map(|list| unsafe { list.as_ref() }) {
+            list.unlink(self, Stage::Passed);
+        }
+        self.stage.get() == Stage::Granted
+    }
+
+    /// The wait is over.
+    #[inline]
+    pub(super) fn finish(&self) {
+        self.stage.set(Stage::Over);
+        let waiter = self.waiter.take();
+        self.point.borrow_mut().end();
+        drop(waiter);
+    }
+
+    fn is_doomed(&self) -> bool {
+        let waiter = self.waiter.take();
+        let task = match &waiter {
+            Some(Waiter::Task(task)) => Some(task),
+            Some(Waiter::Foreign(_)) | None => None,
+        };
+        // While it is borrowed, the waiter is being polled, and sees for itself.
+        let doomed = !self.shielded.get() && self.point.try_borrow().is_ok_and(|point| point.is_doomed(task));
+        self.waiter.set(waiter);
+        doomed
+    }
+}
+
+impl<S> Drop for Place<S> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<S> fmt::Debug for WaitList<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitList").field("waiting", &self.count()).finish()
+    }
+}
