@@ -3,5 +3,6 @@
 mod attributes;
 mod contract;
 mod gauntlet;
+mod model;
 mod promise;
 mod support;

@@ -34,7 +34,7 @@ pub struct Lock {
 impl Lock {
     /// A free lock.
     pub fn new() -> Lock {
-        Lock { permits: Permits::new(1) }
+        Lock { permits: Permits::new(1, 1) }
     }
 
     /// Waits until the lock is free, takes it, and keeps it until the guard is dropped.
@@ -54,7 +54,7 @@ impl Lock {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_acquire(&self) -> Option<LockGuard<'_>> {
-        self.permits.take().then_some(LockGuard { lock: self })
+        self.permits.take().then(|| LockGuard { lock: self })
     }
 
     /// Whether somebody has the lock.
@@ -79,11 +79,7 @@ impl Lock {
     #[doc(alias = "asyncio.Lock.release")]
     #[inline]
     pub fn release(&self) -> Result<(), NotLockedError> {
-        if !self.locked() {
-            return Err(NotLockedError);
-        }
-        self.permits.release();
-        Ok(())
+        if self.permits.release() { Ok(()) } else { Err(NotLockedError) }
     }
 
     /// Who has it and who waits.
@@ -141,7 +137,7 @@ impl Drop for LockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         // Somebody may have released it by hand.
-        let _released = self.lock.release();
+        let _released = self.lock.permits.release();
     }
 }
 

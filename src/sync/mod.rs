@@ -9,6 +9,8 @@ mod permits;
 mod queue;
 mod semaphore;
 mod taking;
+#[cfg(test)]
+mod tests;
 mod wait_list;
 
 pub use barrier::{Barrier, BarrierStatistics};

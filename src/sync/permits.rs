@@ -15,14 +15,16 @@ pin_project! {
     #[derive(Debug)]
     pub(super) struct Permits {
         free: Cell<usize>,
+        free_max: usize,
         #[pin]
         line: WaitList<()>,
     }
 }
 
 impl Permits {
-    pub(super) fn new(free: usize) -> Pin<Rc<Permits>> {
-        Rc::pin(Permits { free: Cell::new(free), line: WaitList::new() })
+    /// Never more than `free_max` are free: who releases by hand what another one's guard will release again adds none.
+    pub(super) fn new(free: usize, free_max: usize) -> Pin<Rc<Permits>> {
+        Rc::pin(Permits { free: Cell::new(free), free_max, line: WaitList::new() })
     }
 
     #[inline]
@@ -47,13 +49,18 @@ impl Permits {
         free > 0
     }
 
-    /// A permit comes back, or is added.
+    /// A permit comes back, or is added. False when none was out; nothing changes then.
     #[inline]
-    pub(super) fn release(&self) {
+    pub(super) fn release(&self) -> bool {
+        let free = self.free.get();
+        if free == self.free_max {
+            return false;
+        }
         match self.line.grant(|slot| slot.set(Some(()))) {
             Some(((), waiter)) => waiter.wake(),
-            None => self.free.set(self.free.get().saturating_add(1)),
+            None => self.free.set(free + 1),
         }
+        true
     }
 
     #[inline]

@@ -458,7 +458,8 @@ impl<T, O: Order<T>> Hub<T, O> {
 
     /// `count` items are done.
     fn finish(&self, count: usize) {
-        self.unfinished.set(self.unfinished.get() - count);
+        // Some may have been reported before they were got.
+        self.unfinished.set(self.unfinished.get().saturating_sub(count));
         if self.unfinished.get() == 0 {
             let end = self.joiners.next_number();
             while let Some(((), waiter)) = self.joiners.grant_below(end, |slot| slot.set(Some(()))) {

@@ -29,7 +29,7 @@ pub struct Semaphore {
 impl Semaphore {
     /// A semaphore with `value` permits.
     pub fn new(value: usize) -> Semaphore {
-        Semaphore { permits: Permits::new(value) }
+        Semaphore { permits: Permits::new(value, usize::MAX) }
     }
 
     /// Waits for a permit, and keeps it until it is dropped.
@@ -43,20 +43,21 @@ impl Semaphore {
     #[inline]
     pub async fn acquire(&self) -> Result<Permit<'_>, CancelledError> {
         self.permits.as_ref().acquire().await?;
-        Ok(Permit { permits: &self.permits, value_max: usize::MAX })
+        Ok(Permit { permits: &self.permits })
     }
 
     /// Takes a permit if there is one.
     #[inline]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.permits.take().then(|| Permit { permits: &self.permits, value_max: usize::MAX })
+        self.permits.take().then(|| Permit { permits: &self.permits })
     }
 
     /// Adds a permit: one that was [forgotten](Permit::forget), or one more than there were.
     #[doc(alias = "asyncio.Semaphore.release")]
     #[inline]
     pub fn release(&self) {
-        self.permits.release();
+        // As many as can be counted: one more makes no difference.
+        let _released = self.permits.release();
     }
 
     /// Whether there is no permit to be had at once.
@@ -98,13 +99,12 @@ impl fmt::Debug for Semaphore {
 #[derive(Clone)]
 pub struct BoundedSemaphore {
     permits: Pin<Rc<Permits>>,
-    value_max: usize,
 }
 
 impl BoundedSemaphore {
     /// A semaphore with `value` permits.
     pub fn new(value: usize) -> BoundedSemaphore {
-        BoundedSemaphore { permits: Permits::new(value), value_max: value }
+        BoundedSemaphore { permits: Permits::new(value, value) }
     }
 
     /// See [`Semaphore::acquire`].
@@ -118,13 +118,13 @@ impl BoundedSemaphore {
     #[inline]
     pub async fn acquire(&self) -> Result<Permit<'_>, CancelledError> {
         self.permits.as_ref().acquire().await?;
-        Ok(Permit { permits: &self.permits, value_max: self.value_max })
+        Ok(Permit { permits: &self.permits })
     }
 
     /// Takes a permit if there is one.
     #[inline]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.permits.take().then(|| Permit { permits: &self.permits, value_max: self.value_max })
+        self.permits.take().then(|| Permit { permits: &self.permits })
     }
 
     /// Gives back a permit that was [forgotten](Permit::forget).
@@ -134,7 +134,7 @@ impl BoundedSemaphore {
     #[doc(alias = "asyncio.BoundedSemaphore.release")]
     #[inline]
     pub fn release(&self) -> Result<(), ReleasedTooOftenError> {
-        release_below(&self.permits, self.value_max)
+        if self.permits.release() { Ok(()) } else { Err(ReleasedTooOftenError) }
     }
 
     /// Whether there is no permit to be had at once.
@@ -162,20 +162,10 @@ impl fmt::Debug for BoundedSemaphore {
     }
 }
 
-#[inline]
-fn release_below(permits: &Permits, value_max: usize) -> Result<(), ReleasedTooOftenError> {
-    if permits.free() >= value_max {
-        return Err(ReleasedTooOftenError);
-    }
-    permits.release();
-    Ok(())
-}
-
 /// One permit of a semaphore, until it is dropped.
 #[must_use = "the permit is given back when it is dropped"]
 pub struct Permit<'a> {
     permits: &'a Permits,
-    value_max: usize,
 }
 
 impl Permit<'_> {
@@ -189,7 +179,7 @@ impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
         // Somebody may have given it back by hand.
-        let _released = release_below(self.permits, self.value_max);
+        let _released = self.permits.release();
     }
 }
 

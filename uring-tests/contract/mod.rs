@@ -3,6 +3,7 @@
 //! Order comes from turns ([`turns`]), traces ([`Trace`]) and channels, never from time. Nothing may hang: what runs on a
 //! ring runs under [`in_time`].
 
+mod barrier;
 mod cancel;
 mod chance;
 mod child;
@@ -10,11 +11,14 @@ mod clients;
 mod communicate;
 mod connect;
 mod datagrams;
+mod condition;
 mod errors;
+mod event;
 mod flaws;
 mod forget;
 mod io_stream;
 mod leaf;
+mod lock;
 mod misuse;
 mod pairs;
 mod panics;
@@ -27,6 +31,10 @@ mod runner;
 mod scheduling;
 mod sendfile;
 mod server;
+mod queue;
+mod runner;
+mod scheduling;
+mod semaphore;
 mod shutdown;
 mod signals;
 mod spawning;
