@@ -54,6 +54,7 @@ mod scope;
 mod sync;
 
 mod task;
+mod thread;
 
 mod fs;
 mod net;
@@ -118,6 +119,7 @@ pub use task::{
     AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,
     timeout, timeout_at, wait_for, yield_now,
 };
+pub use thread::{Mailbox, MailboxSender, MailboxStatistics};
 
 #[cfg(feature = "macros")]
 pub use ringio_macros::{main, test};

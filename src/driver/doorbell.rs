@@ -6,12 +6,10 @@
 use std::{
     fmt,
     os::fd::{AsRawFd, OwnedFd, RawFd},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering, fence},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use super::asleep::Asleep;
 use crate::sys;
 
 /// `Send + Sync`; outlives the runtime, to which it then says nothing.
@@ -25,12 +23,12 @@ struct Inner {
     /// `None` once the runtime is gone: wakers that somebody keeps for ever keep no descriptor. Only who ends a sleep and
     /// who ends the runtime lock it, so that nobody waits for long.
     fd: Mutex<Option<OwnedFd>>,
-    asleep: AtomicBool,
+    asleep: Asleep,
 }
 
 impl Doorbell {
     pub(crate) fn new(fd: OwnedFd) -> Doorbell {
-        let inner = Inner { number: fd.as_raw_fd(), fd: Mutex::new(Some(fd)), asleep: AtomicBool::new(false) };
+        let inner = Inner { number: fd.as_raw_fd(), fd: Mutex::new(Some(fd)), asleep: Asleep::new() };
         Doorbell { inner: Arc::new(inner) }
     }
 
@@ -47,8 +45,7 @@ impl Doorbell {
 
     /// Ends the current wait, or the next one. Costs a system call only when the loop sleeps, and then once.
     pub(crate) fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.inner.asleep.swap(false, Ordering::SeqCst)
+        if self.inner.asleep.end()
             && let Some(fd) = &*self.inner.fd.lock().unwrap_or_else(PoisonError::into_inner)
         {
             sys::ring_doorbell(fd);
@@ -58,18 +55,17 @@ impl Doorbell {
     /// To be called before the last look for news (D1).
     #[inline]
     pub(crate) fn falling_asleep(&self) {
-        self.inner.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.inner.asleep.begin();
     }
 
     #[inline]
     pub(crate) fn awake(&self) {
-        self.inner.asleep.store(false, Ordering::Relaxed);
+        self.inner.asleep.awake();
     }
 }
 
 impl fmt::Debug for Doorbell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Doorbell").field("asleep", &self.inner.asleep).finish()
+        f.debug_struct("Doorbell").finish_non_exhaustive()
     }
 }

@@ -5,8 +5,10 @@
 #![allow(unsafe_code)] // fence: push and provide pass a promise of their caller on
 
 mod calls;
+mod asleep;
 mod completion;
 mod doorbell;
+mod primitives;
 mod request;
 mod select;
 #[cfg(feature = "testing")]

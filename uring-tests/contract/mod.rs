@@ -19,6 +19,7 @@ mod forget;
 mod io_stream;
 mod leaf;
 mod lock;
+mod mailbox;
 mod misuse;
 mod pairs;
 mod panics;

@@ -1,0 +1,128 @@
+//! What waits and what is handed over allocates nothing, counted by the allocator of this test binary.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+use ringio::{CancelledError, Event, Lock, Queue, Semaphore, create_task, yield_now};
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread, so that tests may run beside each other.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.set(CALLS.get() + 1);
+}
+
+// SAFETY: every call is passed on to System unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(memory, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of the second of two rounds: the first one warms up.
+async fn in_second_round(mut round: impl AsyncFnMut()) -> usize {
+    round().await;
+    let before = CALLS.get();
+    round().await;
+    CALLS.get() - before
+}
+
+#[test]
+fn allocator_counts() {
+    let before = CALLS.get();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(CALLS.get() - before, 1);
+}
+
+#[test]
+fn warm_queue_allocates_nothing() {
+    ringio::run(async {
+        let queue = Queue::new(16);
+        let calls = in_second_round(async || {
+            for round in 0..20 {
+                for item in 0..16 {
+                    queue.put(item + round).await.unwrap();
+                }
+                for _ in 0..16 {
+                    queue.get().await.unwrap();
+                }
+            }
+        });
+        assert_eq!(calls.await, 0);
+    });
+}
+
+#[test]
+fn waiting_for_a_queue_allocates_nothing() {
+    ringio::run(async {
+        let (there, back) = (Queue::new(1), Queue::new(1));
+        let (hears, says) = (there.clone(), back.clone());
+        create_task(async move {
+            while let Ok(item) = hears.get().await {
+                let _ = says.put(item).await;
+            }
+        });
+        let calls = in_second_round(async || {
+            for item in 0..100 {
+                there.put(item).await.unwrap();
+                assert_eq!(back.get().await, Ok(item));
+            }
+        });
+        assert_eq!(calls.await, 0);
+        there.shutdown(false);
+    });
+}
+
+#[test]
+fn waiting_for_locks_and_events_allocates_nothing() {
+    ringio::run(async {
+        let (lock, semaphore, event) = (Lock::new(), Semaphore::new(0), Event::new());
+        for _ in 0..20 {
+            let (lock, semaphore, event) = (lock.clone(), semaphore.clone(), event.clone());
+            create_task(async move {
+                loop {
+                    semaphore.acquire().await?.forget();
+                    let guard = lock.acquire().await?;
+                    yield_now().await?;
+                    drop(guard);
+                    event.wait().await?;
+                }
+                #[expect(unreachable_code, reason = "says what the task's error is")]
+                Ok::<_, CancelledError>(())
+            });
+        }
+        let calls = in_second_round(async || {
+            for _ in 0..5 {
+                (0..20).for_each(|_| semaphore.release());
+                for _ in 0..50 {
+                    yield_now().await.unwrap();
+                }
+                event.set();
+                event.clear();
+            }
+        });
+        assert_eq!(calls.await, 0);
+    });
+}

@@ -1,0 +1,202 @@
+//! The mailbox and the doorbell in every order that threads may run in: the crate's own files, over loom's primitives.
+//! `LOOM_MAX_PREEMPTIONS` (2 unless set) bounds the search; `ci/loom` looks further.
+
+#[path = "../src/driver/asleep.rs"]
+mod asleep;
+#[path = "../src/thread/post.rs"]
+mod post;
+
+mod primitives {
+    pub(super) use loom::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering, fence},
+    };
+}
+
+use std::{
+    collections::VecDeque,
+    env,
+    sync::Arc,
+    task::{Wake, Waker},
+};
+
+use asleep::Asleep;
+use loom::{
+    model::Builder,
+    sync::{
+        Notify,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+use post::{Post, Put, Taken, Ticket};
+
+fn model(body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    let bound = env::var("LOOM_MAX_PREEMPTIONS").map_or(2, |text| text.parse().expect("a number"));
+    builder.preemption_bound = Some(bound);
+    builder.check(body);
+}
+
+/// A loop with one task: woken through its inbox, ended in its sleep by the doorbell.
+struct Loop {
+    inbox: AtomicBool,
+    asleep: Asleep,
+    /// The counter that the ring polls.
+    counter: Notify,
+}
+
+impl Loop {
+    fn new() -> Arc<Loop> {
+        Arc::new(Loop { inbox: AtomicBool::new(false), asleep: Asleep::new(), counter: Notify::new() })
+    }
+
+    /// The turn's last steps: says that it sleeps, looks once more, sleeps.
+    fn sleep(&self) {
+        if !self.inbox.swap(false, Ordering::Acquire) {
+            self.asleep.begin();
+            if !self.inbox.load(Ordering::SeqCst) {
+                self.counter.wait();
+            }
+            self.asleep.awake();
+        }
+    }
+}
+
+impl Wake for Loop {
+    fn wake(self: Arc<Loop>) {
+        self.inbox.store(true, Ordering::SeqCst);
+        if self.asleep.end() {
+            self.counter.notify();
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Gets all items until the end.
+fn receive(post: &Post<u32>) -> Vec<u32> {
+    let home = Loop::new();
+    let waker = Waker::from(home.clone());
+    let (mut batch, mut got) = (VecDeque::new(), Vec::new());
+    loop {
+        got.extend(batch.drain(..));
+        match post.take(&mut batch, Some(&waker)) {
+            Taken::Item(item, putter) => {
+                got.push(item);
+                wake(putter);
+            }
+            Taken::Empty(_) => home.sleep(),
+            Taken::ShutDown => return got,
+        }
+    }
+}
+
+/// Puts one item, asleep while there is no room; whether it got in.
+fn send(post: &Post<u32>, item: u32) -> bool {
+    let home = Loop::new();
+    let waker = Waker::from(home.clone());
+    match post.put(item, Some(&waker)) {
+        Ok(Put::Done(receiver)) => {
+            wake(receiver);
+            true
+        }
+        Ok(Put::Full(_)) => unreachable!("it waits"),
+        Ok(Put::ShutDown(_)) => false,
+        Err(ticket) => loop {
+            match post.look(ticket, &waker) {
+                Ticket::Used => return true,
+                Ticket::ShutDown(_) => return false,
+                Ticket::Waiting(_) => home.sleep(),
+            }
+        },
+    }
+}
+
+/// The last sender shuts it down.
+fn leave(post: &Post<u32>) {
+    if post.remove_sender() {
+        let (wakers, _) = post.shut_down(false);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn two_senders_and_a_receiver(room: usize, items: u32) {
+    model(move || {
+        let post = Arc::new(Post::new(room));
+        let senders: Vec<_> = (0..2)
+            .map(|sender| {
+                post.add_sender();
+                let post = post.clone();
+                thread::spawn(move || {
+                    for item in 0..items {
+                        assert!(send(&post, sender * 10 + item));
+                    }
+                    leave(&post);
+                })
+            })
+            .collect();
+        let mut got = receive(&post);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert!(got.is_sorted_by_key(|item| item % 10) || items > 1);
+        got.sort_unstable();
+        let sent: Vec<u32> = (0..2).flat_map(|sender| (0..items).map(move |item| sender * 10 + item)).collect();
+        assert_eq!(got, sent, "lost or doubled");
+        let counts = post.counts();
+        assert!(counts.shut && counts.items + counts.putting + counts.senders == 0 && post.room() == room);
+    });
+}
+
+#[test]
+fn nothing_is_lost_without_a_limit() {
+    two_senders_and_a_receiver(usize::MAX, 1);
+}
+
+#[test]
+fn nothing_is_lost_where_senders_wait() {
+    two_senders_and_a_receiver(1, 1);
+}
+
+#[test]
+fn item_of_a_sender_that_gives_up_is_in_or_back() {
+    model(|| {
+        let post = Arc::new(Post::new(1));
+        post.add_sender();
+        let other = post.clone();
+        let giver = thread::spawn(move || {
+            let waker = Waker::from(Loop::new());
+            let mut back = 0;
+            for item in 0..2 {
+                match other.put(item, Some(&waker)) {
+                    Ok(Put::Done(receiver)) => wake(receiver),
+                    Ok(Put::Full(_) | Put::ShutDown(_)) => unreachable!("it is open, and waits"),
+                    Err(ticket) => back += usize::from(other.give_up(ticket).is_some()),
+                }
+            }
+            leave(&other);
+            back
+        });
+        let got = receive(&post).len();
+        assert_eq!(got + giver.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn shutdown_wakes_whoever_waits() {
+    model(|| {
+        let post = Arc::new(Post::new(1));
+        assert!(send(&post, 1));
+        let other = post.clone();
+        let sender = thread::spawn(move || send(&other, 2));
+        let (wakers, dropped) = post.shut_down(true);
+        wakers.into_iter().for_each(Waker::wake);
+        assert_eq!(dropped.len(), 1);
+        assert!(!sender.join().unwrap());
+    });
+}
