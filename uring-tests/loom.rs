@@ -9,8 +9,26 @@ mod post;
 mod primitives {
     pub(super) use loom::sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering, fence},
+        atomic::{Ordering, fence},
     };
+
+    /// Loom does not know that what an exchange writes stands right behind what it read, with no store in between; so a
+    /// store is an exchange here.
+    pub(super) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+    impl AtomicBool {
+        pub(super) fn new(value: bool) -> AtomicBool {
+            AtomicBool(loom::sync::atomic::AtomicBool::new(value))
+        }
+
+        pub(super) fn store(&self, value: bool, order: Ordering) {
+            self.0.swap(value, order);
+        }
+
+        pub(super) fn swap(&self, value: bool, order: Ordering) -> bool {
+            self.0.swap(value, order)
+        }
+    }
 }
 
 use std::{
@@ -65,7 +83,8 @@ impl Loop {
 
 impl Wake for Loop {
     fn wake(self: Arc<Loop>) {
-        self.inbox.store(true, Ordering::SeqCst);
+        // An exchange, as the inbox's.
+        self.inbox.swap(true, Ordering::SeqCst);
         if self.asleep.end() {
             self.counter.notify();
         }
@@ -90,7 +109,10 @@ fn receive(post: &Post<u32>) -> Vec<u32> {
                 got.push(item);
                 wake(putter);
             }
-            Taken::Empty(_) => home.sleep(),
+            Taken::Empty(old) => {
+                drop(old);
+                home.sleep();
+            }
             Taken::ShutDown => return got,
         }
     }
@@ -111,7 +133,10 @@ fn send(post: &Post<u32>, item: u32) -> bool {
             match post.look(ticket, &waker) {
                 Ticket::Used => return true,
                 Ticket::ShutDown(_) => return false,
-                Ticket::Waiting(_) => home.sleep(),
+                Ticket::Waiting(old) => {
+                    drop(old);
+                    home.sleep();
+                }
             }
         },
     }
@@ -128,9 +153,10 @@ fn leave(post: &Post<u32>) {
 fn two_senders_and_a_receiver(room: usize, items: u32) {
     model(move || {
         let post = Arc::new(Post::new(room));
+        // Both are there before the first one can be the last.
+        (0..2).for_each(|_| post.add_sender());
         let senders: Vec<_> = (0..2)
             .map(|sender| {
-                post.add_sender();
                 let post = post.clone();
                 thread::spawn(move || {
                     for item in 0..items {
