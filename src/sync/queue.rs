@@ -642,9 +642,11 @@ impl<T: fmt::Debug, O: Order<T>> fmt::Debug for QueueSender<T, O> {
 /// The items of a [`Queue`], until it is shut down and empty. Made by [`Queue::items`]. It waits in line like a task of its
 /// own once it was asked for an item, until it has given one out or is dropped.
 pub struct Items<T, O: Order<T> = Fifo<T>> {
-    getting: Pin<Box<Taking<Item<T, O, Rc<Hub<T, O>>>>>>,
+    getting: Pin<Box<Getting<T, O>>>,
     over: bool,
 }
+
+type Getting<T, O> = Taking<Item<T, O, Rc<Hub<T, O>>>>;
 
 impl<T, O: Order<T>> Items<T, O> {
     /// The next item; `None` when there will be no more.
