@@ -252,7 +252,7 @@ impl<S: Subject> Drive<S> {
         self.ops.push(op.clone());
         let wait: Rc<RefCell<Option<Wait>>> = Rc::new(RefCell::new(Some(self.subject.real_start(op))));
         let waker: Rc<RefCell<Option<Waker>>> = Rc::default();
-        let limit: Option<Rc<RefCell<Option<Timeout>>>> = (id % 2 == 0).then(Rc::default);
+        let limit: Option<Rc<RefCell<Option<Timeout>>>> = id.is_multiple_of(2).then(Rc::default);
         let body = droppable(wait.clone(), waker.clone());
         let (log, place) = (self.real_log.clone(), limit.clone());
         let task = ringio::create_task(async move {
