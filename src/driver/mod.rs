@@ -4,8 +4,8 @@
 //! Nothing completes inside [`Driver::push`], and no task runs inside [`Driver::drain`].
 #![allow(unsafe_code)] // fence: push and provide pass a promise of their caller on
 
-mod calls;
 mod asleep;
+mod calls;
 mod completion;
 mod doorbell;
 mod primitives;
