@@ -30,8 +30,6 @@ mod programs;
 mod queue;
 mod reader;
 mod runner;
-mod runner;
-mod scheduling;
 mod scheduling;
 mod semaphore;
 mod sendfile;
