@@ -217,7 +217,8 @@ impl Default for BindUnix {
 /// assert_eq!(server.peer_credentials()?.pid as u32, std::process::id());
 /// # drop(client);
 /// # std::io::Result::Ok(()) })?;
-/// # std::fs::remove_dir_all(&directory)
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct UnixListener {

@@ -43,7 +43,8 @@ impl StreamWriter {
     /// assert_eq!(writer.sendfile(&file, 5, Some(6), false).await?, 6);
     /// assert_eq!(reader.readexactly(6).await?, "a file");
     /// # std::io::Result::Ok(()) })?;
-    /// # std::fs::remove_file(&path)
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "asyncio.loop.sendfile")]
     pub async fn sendfile(

@@ -71,7 +71,8 @@ where
 /// server.close();
 /// assert!(!path.exists());
 /// # std::io::Result::Ok(()) })?;
-/// # std::fs::remove_dir_all(&directory)
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[doc(alias = "asyncio.start_unix_server")]
 pub fn start_unix_server<H, F>(handler: H, path: impl AsRef<Path>) -> StartUnixServer
