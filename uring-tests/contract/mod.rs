@@ -16,6 +16,7 @@ mod errors;
 mod event;
 mod flaws;
 mod forget;
+mod hostile;
 mod io_stream;
 mod leaf;
 mod lock;
