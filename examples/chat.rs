@@ -43,7 +43,6 @@ async fn guest(guests: Guests, number: u64, mut reader: StreamReader, mut writer
 
 async fn talk(address: std::net::SocketAddr) -> io::Result<()> {
     let (mut ann_hears, mut ann) = ringio::open_connection(address).await?;
-    ann.write(b"anybody here?\n")?;
     let (mut bob_hears, mut bob) = ringio::open_connection(address).await?;
     assert_eq!(ann_hears.readline().await?, "guest 1 comes\n");
     bob.write(b"hello\n")?;

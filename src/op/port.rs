@@ -223,7 +223,10 @@ impl Port {
     }
 
     pub(super) fn abort_in(&self, socket: Rc<Socket>, limit: Duration) {
-        self.chores.borrow_mut().add(self.clock.now().after(limit), Chore::Abort(socket));
+        // Afterwards nobody would do it, and it would keep the socket, which keeps this.
+        if !self.is_closed() {
+            self.chores.borrow_mut().add(self.clock.now().after(limit), Chore::Abort(socket));
+        }
     }
 
     /// Closes a descriptor that has no operation in flight.
