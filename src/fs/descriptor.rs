@@ -46,16 +46,29 @@ impl Descriptor {
     /// # Cancellation
     /// **Nothing lost**: the buffer comes back; what a dropped read got is there for the next one.
     pub async fn read<B: IoBufMut>(&self, mut buffer: B) -> BufResult<usize, B> {
+        loop {
+            let (result, back) = self.read_once(buffer).await;
+            match result {
+                // It is not to wait by itself, and this kernel takes that literally.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => buffer = back,
+                result => return BufResult(result, back),
+            }
+            if let Err(error) = self.readable().await {
+                return BufResult(Err(error), buffer);
+            }
+        }
+    }
+
+    async fn read_once<B: IoBufMut>(&self, mut buffer: B) -> (io::Result<usize>, B) {
         let turn = match wait(|cx| self.source.poll_turn(Way::Read, cx.waker())).await {
             Ok(turn) => turn,
-            Err(cancelled) => return BufResult(Err(cancelled.into()), buffer),
+            Err(cancelled) => return (Err(cancelled.into()), buffer),
         };
         let left = self.source.take_left_behind(&mut buffer);
         if left > 0 || buffer.buf_capacity() == 0 {
-            return BufResult(Ok(left), buffer);
+            return (Ok(left), buffer);
         }
-        let (result, buffer) = Leaf::new(&self.port, ReadInto { turn, buffer }).await;
-        BufResult(result, buffer)
+        Leaf::new(&self.port, ReadInto { turn, buffer }).await
     }
 
     /// Writes some of `buffer` and returns how many bytes.
@@ -66,13 +79,25 @@ impl Descriptor {
     /// # Cancellation
     /// **Effect unknown** when the future is dropped. A delivered cancel says what was written: the count, or that it
     /// was nothing.
-    pub async fn write<B: IoBuf>(&self, buffer: B) -> BufResult<usize, B> {
+    pub async fn write<B: IoBuf>(&self, mut buffer: B) -> BufResult<usize, B> {
+        loop {
+            let (result, back) = self.write_once(buffer).await;
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => buffer = back,
+                result => return BufResult(result, back),
+            }
+            if let Err(error) = self.writable().await {
+                return BufResult(Err(error), buffer);
+            }
+        }
+    }
+
+    async fn write_once<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         let turn = match wait(|cx| self.source.poll_turn(Way::Write, cx.waker())).await {
             Ok(turn) => turn,
-            Err(cancelled) => return BufResult(Err(cancelled.into()), buffer),
+            Err(cancelled) => return (Err(cancelled.into()), buffer),
         };
-        let (result, buffer) = Leaf::new(&self.port, WriteFrom { turn, buffer }).await;
-        BufResult(result, buffer)
+        Leaf::new(&self.port, WriteFrom { turn, buffer }).await
     }
 
     /// Waits until there is something to read.
@@ -84,7 +109,7 @@ impl Descriptor {
     /// **Nothing lost**: nothing is taken.
     #[doc(alias = "asyncio.loop.add_reader")]
     pub async fn readable(&self) -> io::Result<()> {
-        Leaf::new(&self.port, Ready { source: self.source.clone(), interest: Interest::Readable }).await
+        Leaf::new(&self.port, Ready { owner: self.source.clone(), interest: Interest::Readable }).await
     }
 
     /// Waits until something can be written.
@@ -96,7 +121,7 @@ impl Descriptor {
     /// **Nothing lost**: nothing is written.
     #[doc(alias = "asyncio.loop.add_writer")]
     pub async fn writable(&self) -> io::Result<()> {
-        Leaf::new(&self.port, Ready { source: self.source.clone(), interest: Interest::Writable }).await
+        Leaf::new(&self.port, Ready { owner: self.source.clone(), interest: Interest::Writable }).await
     }
 }
 

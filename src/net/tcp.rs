@@ -10,8 +10,9 @@ use std::{
 use super::{ConnectOptions, ToAddresses, connect};
 use crate::{
     buf::{BufResult, IoBuf, IoBufMut},
+    driver::Interest,
     executor::{Leaf, context, wait},
-    op::{Send, Socket},
+    op::{Ready, Send, Socket},
 };
 
 /// A TCP connection. Buffers are moved into each call and come back with its result. For buffered reading and writing see
@@ -144,17 +145,28 @@ impl TcpStream {
         BufResult(Ok(()), buffer)
     }
 
-    async fn write_from<B: IoBuf>(&mut self, buffer: B, from: usize) -> (io::Result<usize>, B) {
+    async fn write_from<B: IoBuf>(&mut self, mut buffer: B, from: usize) -> (io::Result<usize>, B) {
         let socket = self.socket();
         if buffer.buf_len() == from {
             return (Ok(0), buffer);
         }
-        let turn = match wait(|cx| socket.poll_send_turn(cx.waker())).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(error)) => return (Err(error), buffer),
-            Err(cancelled) => return (Err(cancelled.into()), buffer),
-        };
-        Leaf::new(socket.port(), Send { turn, buffer, from }).await
+        loop {
+            let turn = match wait(|cx| socket.poll_send_turn(cx.waker())).await {
+                Ok(Ok(turn)) => turn,
+                Ok(Err(error)) => return (Err(error), buffer),
+                Err(cancelled) => return (Err(cancelled.into()), buffer),
+            };
+            let (result, back) = Leaf::new(socket.port(), Send { turn, buffer, from }).await;
+            match result {
+                // It is not to wait by itself, and this kernel takes that literally.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => buffer = back,
+                result => return (result, back),
+            }
+            let ready = Ready { owner: socket.clone(), interest: Interest::Writable };
+            if let Err(error) = Leaf::new(socket.port(), ready).await {
+                return (Err(error), buffer);
+            }
+        }
     }
 
     /// Sends the end of the stream, after every write that is still under way; reading goes on.

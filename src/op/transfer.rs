@@ -106,21 +106,38 @@ impl<B: IoBuf> Operation for WriteFrom<B> {
 }
 
 /// Waits until a descriptor can be read or written.
-pub(crate) struct Ready {
-    pub(crate) source: Rc<Source>,
+pub(crate) struct Ready<O> {
+    pub(crate) owner: Rc<O>,
     pub(crate) interest: Interest,
 }
 
-impl Operation for Ready {
+/// Who has a descriptor, and keeps it while something waits for it.
+pub(crate) trait Held: 'static {
+    fn number(&self) -> RawFd;
+}
+
+impl Held for Source {
+    fn number(&self) -> RawFd {
+        self.raw_fd()
+    }
+}
+
+impl Held for Socket {
+    fn number(&self) -> RawFd {
+        self.raw_fd()
+    }
+}
+
+impl<O: Held> Operation for Ready<O> {
     type Output = io::Result<()>;
     const NAME: &'static str = "poll";
 
     fn descriptor(&self) -> Option<RawFd> {
-        Some(self.source.raw_fd())
+        Some(self.owner.number())
     }
 
     fn request(&mut self) -> Request {
-        Request::Poll { fd: self.source.raw_fd(), interest: self.interest }
+        Request::Poll { fd: self.owner.number(), interest: self.interest }
     }
 
     fn finish(self, result: io::Result<u32>) -> io::Result<()> {

@@ -25,7 +25,7 @@ pub(super) async fn end(server: Server) {
     server.wait_closed().await.expect("nobody cancels the main task");
 }
 
-async fn client(server: Server, mut rng: Rng, steps: usize, bytes_max: usize) -> io::Result<()> {
+pub(super) async fn client(server: Server, mut rng: Rng, steps: usize, bytes_max: usize) -> io::Result<()> {
     let (mut reader, mut writer) = open_connection(server.sockets()[0]).await?;
     for _ in 0..steps {
         let most = if rng.below(10) == 0 { bytes_max } else { 100 };

@@ -5,5 +5,8 @@
 //! `RINGIO_SEED` set, only that run is done.
 
 mod echo;
+mod proxy;
+mod requests;
 mod seeds;
+mod storm;
 mod world;
