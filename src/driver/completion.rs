@@ -128,6 +128,11 @@ impl Completion {
         u32::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
     }
 
+    /// Whether the operation would have to wait, and did nothing.
+    pub(crate) fn is_not_ready(&self) -> bool {
+        matches!(self.answer(), Answer::NotReady)
+    }
+
     /// Whether the operation ended because it was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self.answer(), Answer::Cancelled)

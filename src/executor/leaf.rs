@@ -116,7 +116,8 @@ impl<T: Operation> Future for Leaf<T> {
                 this.op.restart(operation);
                 continue;
             }
-            let result = if completion.is_cancelled() && ours {
+            // Told to come back later, it has done nothing, and will not come back: this wait is over for its scope.
+            let result = if ours && (completion.is_cancelled() || completion.is_not_ready()) {
                 this.point.deliver();
                 Err(CancelledError.into())
             } else {

@@ -5,8 +5,11 @@
 //! `RINGIO_SEED` set, only that run is done.
 
 mod echo;
+mod ends;
+mod flood;
 mod proxy;
 mod requests;
 mod seeds;
 mod storm;
+mod trees;
 mod world;
