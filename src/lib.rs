@@ -79,6 +79,9 @@ pub mod _docs {
     pub mod cancellation {}
     #[doc = include_str!("_docs/performance.md")]
     pub mod performance {}
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("_docs/simulation.md")]
+    pub mod simulation {}
     #[doc = include_str!("_docs/decisions.md")]
     pub mod decisions {}
     #[doc = include_str!("_docs/changelog.md")]

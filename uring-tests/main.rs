@@ -1,6 +1,7 @@
 //! The tests of ringio on the real ring: one binary.
 
 mod attributes;
+mod conformance;
 mod contract;
 mod gauntlet;
 mod model;

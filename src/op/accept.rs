@@ -116,6 +116,7 @@ impl Acceptor {
     }
 
     pub(super) fn on_accepted(self: &Rc<Acceptor>, completion: Completion) {
+        let stopping = self.stopping.get();
         if !completion.more() {
             self.token.set(None);
             self.stopping.set(false);
@@ -126,7 +127,8 @@ impl Acceptor {
             Answer::Done(_) if polled => {}
             Answer::Done(number) => self.backlog.borrow_mut().push_back(descriptor(number)),
             Answer::Cancelled | Answer::Gone(_) => {}
-            Answer::NotReady if self.port.is_ending() => {}
+            // It was to end anyway; nobody would end a poll.
+            Answer::NotReady if stopping || self.port.is_ending() => {}
             Answer::NotReady => {
                 self.polling.set(true);
                 self.stand(|fd| Request::Poll { fd, interest: Interest::Readable });

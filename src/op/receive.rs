@@ -373,6 +373,7 @@ impl Socket {
     #[inline]
     pub(super) fn on_received(self: &Rc<Socket>, completion: Completion) {
         let armed = self.receiving.armed.get();
+        let stopping = self.receiving.stopping.get();
         if !completion.more() {
             self.receiving.armed.set(Armed::Not);
             self.receiving.stopping.set(false);
@@ -395,7 +396,8 @@ impl Socket {
                 starving = true;
                 self.port.starve(self.clone());
             }
-            Answer::NotReady if self.port.is_ending() => {}
+            // It was to end anyway; nobody would end a poll.
+            Answer::NotReady if stopping || self.port.is_ending() => {}
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Readable };
                 self.receiving.armed.set(Armed::Polling(self.stand(&request)));

@@ -12,7 +12,7 @@ type Node = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 /// A wait, or something around other nodes.
 fn node(mut rng: Rng, depth: usize, pipe: Rc<Descriptor>) -> Node {
-    let mut branch = |rng: &mut Rng| node(Rng::of(rng.next()), depth.saturating_sub(1), pipe.clone());
+    let branch = |rng: &mut Rng| node(Rng::of(rng.next()), depth.saturating_sub(1), pipe.clone());
     match if depth == 0 { rng.below(3) } else { 3 + rng.below(4) } {
         0 => Box::pin(async move { Ok(sleep(rng.micros(20_000)).await?) }),
         1 => Box::pin(async move { pipe.read(vec![0; 8]).await.0.map(drop) }),

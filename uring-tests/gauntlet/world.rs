@@ -11,7 +11,7 @@ use std::{
 use ringio::{
     BufResult, CancelledError, TcpListener, TcpStream, create_task, internals, sleep,
     testing::{self, Faults, Sim, run_virtual},
-    timeout, yield_now,
+    timeout, wait_for, yield_now,
 };
 
 fn kind(seed: u64) -> Sim {
@@ -136,4 +136,24 @@ fn all_operations_and_buffers_are_back_at_rest() {
         sleep(Duration::from_secs(2)).await.unwrap();
         assert_eq!(internals::counts().operations, 0);
     });
+}
+
+#[test]
+fn closing_ends_what_was_told_to_come_back() {
+    // The accept, or the receive, that the close cancels answers "not now" instead: a poll in its place would never end.
+    for seed in 0..40 {
+        Sim::new(seed).faults(Faults::NOT_READY | Faults::PROFILE).run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            for patience in [0, 1, 1000] {
+                let patience = Duration::from_micros(patience);
+                assert!(wait_for(listener.accept(), patience).await.is_err());
+                assert!(wait_for(server.read(vec![0; 4]), patience).await.0.is_err());
+            }
+            listener.close().await.unwrap();
+            server.close().await.unwrap();
+            drop(client);
+        });
+    }
 }

@@ -1,0 +1,49 @@
+//! One body of tests, on the ring and in the simulation: what holds on Linux has to hold there, or the simulation proves
+//! nothing. Where it differs, `src/_docs/simulation.md` says so.
+
+mod pipes;
+mod sockets;
+
+use std::io;
+
+use ringio::{
+    Descriptor, Runner,
+    testing::{self, Faults, Sim},
+};
+
+use crate::support::{PROFILES, Rng, each_profile};
+
+/// What a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    Linux,
+    Simulated,
+}
+
+impl Kernel {
+    /// A pipe of this kernel: the end that is read, and the one that is written.
+    pub(crate) fn pipe(self) -> io::Result<(Descriptor, Descriptor)> {
+        if self == Kernel::Simulated {
+            return testing::pipe();
+        }
+        let (reader, writer) = io::pipe()?;
+        Ok((Descriptor::new(reader.into()), Descriptor::new(writer.into())))
+    }
+}
+
+/// Hostile worlds that each test is run in, beside the kind ones.
+const HOSTILE: usize = 20;
+
+/// Runs a test on Linux and in the simulation, with each set of kernel features, and in hostile worlds. Resets are left
+/// out, because they take away what the tests look for; and sockets that hold less than Linux's.
+pub(crate) fn each_kernel(test: &str, body: impl AsyncFn(Kernel)) {
+    each_profile(|_, runner: &mut Runner| runner.run(body(Kernel::Linux)));
+    for profile in PROFILES {
+        let sim = Sim::new(0).faults(Faults::empty()).runner(|builder| builder.profile(profile));
+        sim.run(body(Kernel::Simulated));
+    }
+    let mut rng = Rng::new(test);
+    for _ in 0..HOSTILE {
+        Sim::new(rng.next()).faults(Faults::all() - Faults::RESET - Faults::SMALL).run(body(Kernel::Simulated));
+    }
+}
