@@ -150,7 +150,7 @@ impl Signals {
             if let Some(signal) = self.take() {
                 return Ok(signal);
             }
-            Leaf::new(&self.port, Ready { source: self.source.clone(), interest: Interest::Readable }).await?;
+            Leaf::new(&self.port, Ready { owner: self.source.clone(), interest: Interest::Readable }).await?;
             // First emptied, then looked at: what comes in between writes again.
             self.source.as_fd().into_iter().for_each(sys::clear_counter);
         }
