@@ -86,13 +86,11 @@ fn reading(run: Run) {
         let address = listener.local_addr().unwrap();
         let sent = rng.chunk(run.bytes_max() * run.some_steps().min(20));
         let (reader, writer) = ringio::open_connection(address).await.unwrap();
-        let accepted = loop {
+        let accepted = match wait_for(listener.accept(), PATIENCE).await {
+            Ok((stream, _)) => Some(stream),
             // Gone before it was accepted: the reset will be told to the reader.
-            match wait_for(listener.accept(), Duration::from_secs(100)).await {
-                Ok((stream, _)) => break Some(stream),
-                Err(_) if run.may_reset() => break None,
-                Err(error) => panic!("{error}"),
-            }
+            Err(error) if !run.may_reset() => panic!("{error}"),
+            Err(_) => None,
         };
         let seeds = Cell::new(rng.next());
         let task = create_task(read_roughly(reader, Rng::from(&seeds)));
@@ -131,11 +129,8 @@ async fn write_roughly(mut stream: TcpStream, mut rng: Rng, steps: usize, most: 
             Err(error) => return (said, Err(error)),
         }
     }
-    loop {
-        match stream.write_eof() {
-            Ok(()) => break,
-            Err(error) => return (said, Err(error)),
-        }
+    if let Err(error) = stream.write_eof() {
+        return (said, Err(error));
     }
     let mut rest = Vec::with_capacity(10);
     loop {
