@@ -81,7 +81,8 @@ fn the_environment_is_inherited_or_replaced_as_a_whole() {
         let inherited = output(create_subprocess_exec("/usr/bin/env")).await;
         let mut ours: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
         let mut theirs: Vec<&str> = inherited.lines().collect();
-        (ours.sort(), theirs.sort());
+        ours.sort();
+        theirs.sort();
         assert_eq!(theirs.join("\n"), ours.join("\n"));
         let replaced = create_subprocess_exec("/usr/bin/env").env([("B", "2"), ("A", "1 =")]);
         assert_eq!(output(replaced).await, "A=1 =\nB=2\n");
@@ -142,7 +143,7 @@ fn credentials_are_set_and_nothing_of_ours_is_kept() {
         assert_eq!(output(shell(ids).user(65534).group(65533)).await, "65534\n65534\n65533\n65533\n65533\n");
         assert_eq!(nix::unistd::geteuid().as_raw(), 0, "ours are what they were");
         // Who has no privilege cannot: the child says so before its program runs.
-        let shell_as = |script: &str| create_subprocess_exec("/bin/sh").arg("-c").arg(script.to_owned());
+        let shell_as = |script: &str| create_subprocess_exec("/bin/sh").arg("-c").arg(script);
         let error = shell_as("exit 0").user(65534).pre_exec_denied().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     });
