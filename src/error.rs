@@ -6,6 +6,10 @@ use std::{error, fmt, io};
 
 use bytes::Bytes;
 
+pub use group::{ExceptionGroup, GroupError};
+
+mod group;
+
 /// The wait was cancelled: by [`Task::cancel`](crate::Task::cancel), by a timeout around it, or because the runtime closes.
 ///
 /// It is a value, not a drop: the task runs on, may wait in its clean-up, and hands it on with `?`.
@@ -49,6 +53,8 @@ pub enum InvalidStateError {
     Taken,
     /// The timeout has expired, or what it ran has ended.
     Over,
+    /// The task panicked: awaiting it lets the panic go on.
+    Panicked,
 }
 
 impl fmt::Display for InvalidStateError {
@@ -57,6 +63,7 @@ impl fmt::Display for InvalidStateError {
             InvalidStateError::NotDone => "the task is not done yet; await it first",
             InvalidStateError::Taken => "the task's value was already taken by an await",
             InvalidStateError::Over => "the timeout is over; open a new one",
+            InvalidStateError::Panicked => "the task panicked; await it to let the panic go on",
         })
     }
 }
@@ -275,6 +282,7 @@ fn boxed_cancel<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a Cance
         .downcast_ref::<CancelledError>()
         .or_else(|| error.downcast_ref::<io::Error>().and_then(cancelled))
         .or_else(|| error.downcast_ref::<Error>().and_then(TaskError::as_cancelled))
+        .or_else(|| group::boxed_cancel(error))
 }
 
 impl TaskError for Box<dyn error::Error> {

@@ -83,8 +83,8 @@ pub mod _docs {
 pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
 pub use driver::DriverReport;
 pub use error::{
-    CancelledError, Error, IncompleteReadError, InvalidStateError, LimitOverrunError, Outcome,
-    SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
+    CancelledError, Error, ExceptionGroup, GroupError, IncompleteReadError, InvalidStateError, LimitOverrunError,
+    Outcome, SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
 };
 pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
 pub use fs::Descriptor;
@@ -102,6 +102,11 @@ pub use streams::{
     start_unix_server,
 };
 pub use task::{
-    AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,
-    timeout, timeout_at, wait_for, yield_now,
+    AnyTask, AsCompleted, AsTask, Batch, CallbackId, Cancellable, Completions, Context, ContextVar, Frame, Gather,
+    GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, Task, TaskBuilder, TaskGroup, Tasks,
+    Timeout, Token, Wait, WaitDone, Waited, YieldNow, all_tasks, as_completed, cancellable, create_task, current_task,
+    gather, shield, shielded, sleep, sleep_secs, sleep_until, sleep_with, timeout, timeout_at, wait, wait_for,
+    yield_now,
 };
+#[doc(hidden)]
+pub use task::{gather_tasks, task_of};

@@ -80,7 +80,7 @@ const UNSAFE_BUDGETS: &[(&str, usize)] = &[
     ("src/driver/sim/kernel.rs", 23),
     ("src/driver/uring/mod.rs", 9),
     ("src/executor/cell/lists.rs", 2),
-    ("src/executor/cell/raw.rs", 54),
+    ("src/executor/cell/raw.rs", 59),
     ("src/executor/cell/spares.rs", 4),
     ("src/executor/cell/waker.rs", 12),
     ("src/executor/context.rs", 5),

@@ -1,5 +1,6 @@
 //! Runs tasks: one loop, one thread, one turn after the other (`turn.rs`). Not here: what tasks can do (`task/`).
 
+mod arrivals;
 mod cell;
 pub(crate) mod context;
 mod inbox;
@@ -11,10 +12,13 @@ mod runtime;
 mod simulated;
 mod timers;
 mod turn;
+mod vars;
 
-pub(crate) use cell::{Ending, Finish, Outcome, TaskRef, Typed, Waiter};
+pub(crate) use arrivals::{Arrivals, DEADLINE};
+pub(crate) use cell::{Callback, Ending, Finish, Outcome, TaskRef, Typed, Waiter};
 pub(crate) use leaf::{Leaf, poll_wait, wait};
 pub use report::{ErrorReport, ReportKind};
 pub use runner::{Runner, RunnerBuilder, driver_report, run};
-pub(crate) use runtime::{Runtime, Seed, report_unseen};
+pub(crate) use runtime::{Runtime, Seed, call_back, report_unseen};
 pub(crate) use timers::{Alarm, TimerKey};
+pub(crate) use vars::{Vars, current_vars, own_vars};

@@ -29,6 +29,8 @@ pub enum ReportKind {
     TaskAbandoned,
     /// The kernel did not give back in time what was lent to operations; the memory is leaked.
     OperationsLeaked,
+    /// A done callback, or a call that another thread asked for, panicked.
+    PanicInCallback,
     /// A destructor panicked while something was dropped by the runtime.
     PanicInDrop,
     /// A listener had to pause because descriptors or memory ran out.

@@ -13,7 +13,8 @@ use std::{
 };
 
 use super::{
-    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Waiter, context, report::Handler,
+    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
+    report::Handler,
 };
 use crate::{
     buf::PoolLayout,
@@ -86,6 +87,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A close cancels all tasks this often, at equal distances, so that a clean-up is left alone for a good while.
 const SHUTDOWN_ROUNDS: u32 = 3;
 
+/// Done callbacks may add callbacks, but not for ever.
+const CALL_ROUNDS_MAX: u32 = 100;
+
 impl Runner {
     /// A runtime with the usual settings.
     ///
@@ -120,8 +124,23 @@ impl Runner {
         refuse_nested();
         let ctrl_c = self.ctrl_c;
         let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
-        let seed = Seed { name: None, spawned_at: Location::caller() };
-        let result = run_main(runtime, main, seed, ctrl_c);
+        let seed = Seed { name: None, spawned_at: Location::caller(), vars: runtime.base.borrow().clone() };
+        let (result, vars) = run_main(runtime, main, seed, ctrl_c);
+        runtime.base.replace(vars); // what it has set stays for the next one
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// [`Runner::run`] with a context of its own: what `main` sets stays there.
+    ///
+    /// # Panics
+    /// As [`Runner::run`].
+    #[track_caller]
+    pub(crate) fn run_with<F: Future>(&mut self, vars: Vars, main: F) -> F::Output {
+        refuse_nested();
+        let ctrl_c = self.ctrl_c;
+        let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
+        let seed = Seed { name: None, spawned_at: Location::caller(), vars: Some(vars) };
+        let (result, _) = run_main(runtime, main, seed, ctrl_c);
         result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
@@ -143,6 +162,9 @@ impl Runner {
         runtime.closing.set(true);
         finish_tasks(&runtime, self.shutdown_timeout);
         runtime.drop_tasks();
+        runtime.drop_tasks(); // those that the destructors have made
+        finish_calls(&runtime);
+        runtime.drop_tasks(); // those that the calls have made
         runtime.close();
     }
 }
@@ -256,14 +278,18 @@ impl<O> Finish<O> for AsItIs {
     }
 }
 
-fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> Result<F::Output, Box<dyn Any + Send>> {
+/// What came of `main`, or its panic.
+type Ran<O> = Result<O, Box<dyn Any + Send>>;
+
+fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> (Ran<F::Output>, Option<Vars>) {
     let Some(_inside) = context::enter(runtime) else { unreachable!("asked for before") };
     let signal = install_ctrl_c(runtime, ctrl_c);
     let core = runtime.core(seed);
     // SAFETY: `Main` drops the body, or the result, before this function ends, also when it unwinds; and the runtime is
     // this thread's.
-    let main = Main(unsafe { Typed::new::<F, AsItIs>(main, core, &runtime.inbox, &runtime.spares) });
-    let task = main.0.task();
+    let mut main = Main(unsafe { Typed::new::<F, AsItIs>(main, core, &runtime.inbox, &runtime.spares) });
+    let task = main.0.task().clone();
+    let task = &task;
     runtime.enroll(task);
     let mut interrupted = false;
     while !task.is_done() {
@@ -275,11 +301,12 @@ fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> 
             cancel_task(task);
         }
     }
-    match main.0.take() {
+    let ran = match main.0.take() {
         Some(Outcome::Value(value)) => Ok(value),
         Some(Outcome::Panic(payload)) => Err(payload),
         None => unreachable!("nobody else can take the result of main"),
-    }
+    };
+    (ran, task.core().vars())
 }
 
 /// The driver can do no more.
@@ -335,6 +362,15 @@ fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
         drop(alarm);
         if clock.now() >= end {
             return report_left(runtime);
+        }
+    }
+}
+
+/// Lets what the ends of the last tasks have called for run.
+fn finish_calls(runtime: &Runtime) {
+    for _ in 0..CALL_ROUNDS_MAX {
+        if runtime.ready.len() == 0 || runtime.turn(|| true).is_err() {
+            return;
         }
     }
 }

@@ -13,11 +13,12 @@ use std::{
 
 use super::{
     Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
-    cell::{Core, Ready, Registry, Spares},
+    cell::{Callback, Core, Ready, Registry, Spares},
     context::{self, Alive, Lent},
     inbox::Inbox,
     report::{Handler, print},
     timers::Timers,
+    vars::{Vars, current_vars},
 };
 use crate::{driver::Config, op::Port, scope::Scope};
 
@@ -30,6 +31,10 @@ pub(crate) struct Runtime {
     /// The task that is being polled, and the scope it is in; no scope is its root scope.
     pub(super) current: Lent<TaskRef>,
     pub(super) scope: Lent<Rc<Scope>>,
+    /// A context that was entered for a while, or that of what belongs to no task.
+    pub(super) ambient: RefCell<Option<Vars>>,
+    /// The context of main futures, once there is one.
+    pub(super) base: RefCell<Option<Vars>>,
     /// Waits that the current task may still find ready before it has to let others run.
     pub(super) budget: Cell<u32>,
     pub(super) spares: Spares,
@@ -44,6 +49,8 @@ pub(crate) struct Runtime {
 pub(crate) struct Seed {
     pub(crate) name: Option<Rc<str>>,
     pub(crate) spawned_at: &'static Location<'static>,
+    /// Shared with whoever gave it; otherwise the task gets a copy of its creator's.
+    pub(crate) vars: Option<Vars>,
 }
 
 /// Task ids are unique in the process; a runtime takes so many at a time.
@@ -65,6 +72,8 @@ impl Runtime {
             tasks: Registry::default(),
             current: Lent::default(),
             scope: Lent::default(),
+            ambient: RefCell::new(None),
+            base: RefCell::new(current_vars().and_then(|vars| vars.copied())),
             budget: Cell::new(BUDGET),
             spares: Spares::default(),
             closing: Cell::new(false),
@@ -88,9 +97,69 @@ impl Runtime {
         typed
     }
 
+    /// Makes a task, calls `made` with it, and runs its first step at once (EG1). If that is its last one, the task never
+    /// gets into the run queue.
+    pub(crate) fn spawn_eager<F, M>(&self, body: F, seed: Seed, made: impl FnOnce(&TaskRef)) -> Typed<M::Result>
+    where
+        F: Future + 'static,
+        M: Finish<F::Output>,
+        M::Result: 'static,
+    {
+        let typed = Typed::of_static::<F, M>(body, self.core(seed), &self.inbox, &self.spares);
+        let task = typed.task();
+        self.register(task);
+        made(task);
+        let entered = self.ambient.take();
+        let run = || self.scope.without(|| self.current.during(task, || task.run()));
+        let ended = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+            task.fail(payload);
+            Some(Ending::Panic)
+        });
+        drop(self.ambient.replace(entered));
+        if let Some(ending) = ended {
+            self.end(task, ending);
+        }
+        typed
+    }
+
+    /// Runs `body` as a task that nobody sees, from the next turn on; the end of the runtime does not wait for it.
+    pub(crate) fn spawn_unlisted(&self, body: impl Future<Output = ()> + 'static) -> TaskRef {
+        struct Nothing;
+        impl Finish<()> for Nothing {
+            type Result = ();
+            fn finish((): ()) -> ((), Ending) {
+                ((), Ending::Value)
+            }
+        }
+        let core = Core::new(0, Location::caller());
+        let typed = Typed::of_static::<_, Nothing>(body, core, &self.inbox, &self.spares);
+        typed.task().schedule();
+        typed.task().clone()
+    }
+
+    /// T6, T7: each in its context, on a later turn; one that panics keeps nobody from being called.
+    pub(crate) fn call_back(&self, task: TaskRef, callbacks: Vec<Callback>) {
+        self.spawn_unlisted(async move {
+            for callback in callbacks {
+                let subject = task.clone();
+                context::with(|runtime| {
+                    let call = || runtime.outside(callback.vars, || (callback.call)(subject));
+                    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+                        let message = "a done callback of this task panicked".to_owned();
+                        runtime.report_task(ReportKind::PanicInCallback, &task, message);
+                    }
+                });
+            }
+        });
+    }
+
     #[inline]
     pub(super) fn core(&self, seed: Seed) -> Core {
         let core = Core::new(self.next_id(), seed.spawned_at);
+        let vars = seed.vars.or_else(|| self.inherited());
+        if let Some(vars) = vars {
+            core.set_vars(vars);
+        }
         if let Some(name) = seed.name {
             core.set_name(name);
         }
@@ -108,8 +177,13 @@ impl Runtime {
     /// Puts a new task into the registry and the run queue.
     #[inline]
     pub(super) fn enroll(&self, task: &TaskRef) {
-        self.tasks.insert(task.clone());
+        self.register(task);
         self.schedule(task);
+    }
+
+    #[inline]
+    fn register(&self, task: &TaskRef) {
+        self.tasks.insert(task.clone());
         if self.closing.get() {
             crate::scope::cancel_task(task);
         }
@@ -136,6 +210,10 @@ impl Runtime {
     pub(super) fn end(&self, task: &TaskRef, ending: Ending) {
         let unseen = task.end(ending);
         self.forget(task);
+        let callbacks = task.core().take_callbacks();
+        if !callbacks.is_empty() {
+            self.call_back(task.clone(), callbacks);
+        }
         if unseen {
             self.report_unseen(task, ending);
         }
@@ -196,6 +274,7 @@ impl Runtime {
     /// Closes everything. What is dropped on the way may panic without harm to the rest.
     pub(super) fn close(&self) {
         self.inbox.close();
+        std::iter::from_fn(|| self.ready.pop()).for_each(drop);
         let alarms = self.timers.borrow_mut().take_all();
         drop(alarms);
         let mut refused = self.port.teardown();
@@ -212,7 +291,6 @@ impl Runtime {
             self.drop_stage(&task);
             self.end(&task, Ending::Cancelled);
         }
-        std::iter::from_fn(|| self.ready.pop()).for_each(drop);
     }
 }
 
@@ -220,6 +298,18 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         Alive::end(self);
     }
+}
+
+/// Reports a panic of what a task that is over had.
+pub(super) fn report_panic_in_drop() {
+    let message = "a callback or a context variable of a task panicked while it was dropped".to_owned();
+    let report = ErrorReport { kind: ReportKind::PanicInDrop, task: None, spawned_at: None, message };
+    context::try_with(|runtime| runtime.report(&report));
+}
+
+/// Calls back for a task that is done already.
+pub(crate) fn call_back(task: &TaskRef, callback: Callback) {
+    context::with_home(task.home(), |runtime| runtime.call_back(task.clone(), vec![callback]));
 }
 
 /// Reports an error that went with the handle of its task, to the runtime of the task if there still is one.

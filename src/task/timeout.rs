@@ -169,12 +169,7 @@ impl Timeout {
     }
 
     fn arm(&self, deadline: Option<Tick>) {
-        self.scope.deadline.set(deadline);
-        if let Some(deadline) = deadline {
-            let alarm = Alarm::Expire(self.scope.clone());
-            let key = context::with(|runtime| runtime.timers.borrow_mut().insert(deadline, alarm));
-            self.scope.timer.set(Some(key));
-        }
+        arm_scope(&self.scope, deadline);
     }
 
     fn disarm(&self) {
@@ -193,6 +188,16 @@ impl fmt::Debug for Timeout {
     }
 }
 
+/// Lets a scope expire when its time has come.
+pub(super) fn arm_scope(scope: &Rc<Scope>, deadline: Option<Tick>) {
+    scope.deadline.set(deadline);
+    if let Some(deadline) = deadline {
+        let alarm = Alarm::Expire(scope.clone());
+        let key = context::with(|runtime| runtime.timers.borrow_mut().insert(deadline, alarm));
+        scope.timer.set(Some(key));
+    }
+}
+
 fn cancel_timer(timer: Option<crate::executor::TimerKey>) {
     if let Some(key) = timer {
         let alarm = context::try_with(|runtime| runtime.timers.borrow_mut().remove(key));
@@ -200,8 +205,8 @@ fn cancel_timer(timer: Option<crate::executor::TimerKey>) {
     }
 }
 
-/// Leaves the scope, however the timeout ends.
-struct Left<'a>(&'a Rc<Scope>);
+/// Leaves the scope, however what runs in it ends.
+pub(super) struct Left<'a>(pub(super) &'a Rc<Scope>);
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {

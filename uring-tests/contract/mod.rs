@@ -3,6 +3,7 @@
 //! Order comes from turns ([`turns`]), traces ([`Trace`]) and channels, never from time. Nothing may hang: what runs on a
 //! ring runs under [`in_time`].
 
+mod as_completed;
 mod cancel;
 mod chance;
 mod child;
@@ -13,6 +14,13 @@ mod errors;
 mod flaws;
 mod forget;
 mod io_stream;
+mod context;
+mod eager;
+mod errors;
+mod flaws;
+mod forget;
+mod gather;
+mod group;
 mod leaf;
 mod misuse;
 mod pairs;
@@ -25,12 +33,14 @@ mod runner;
 mod scheduling;
 mod sendfile;
 mod server;
+mod shield;
 mod shutdown;
 mod streams;
 mod task;
 mod timeout;
 mod tls;
 mod unix;
+mod wait;
 mod wait_for;
 mod wakes;
 mod writer;
