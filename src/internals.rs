@@ -37,6 +37,11 @@ pub fn joiners(task: &AnyTask) -> usize {
     task.task().core().waiting().1
 }
 
+/// Whether a task is in the run queue; it may be that its waker was called on another thread.
+pub fn is_scheduled(task: &AnyTask) -> bool {
+    task.task().is_scheduled()
+}
+
 /// Nothing, through the whole machinery.
 ///
 /// # Cancellation

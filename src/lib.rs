@@ -52,6 +52,7 @@ mod executor;
 mod scope;
 
 mod task;
+mod thread;
 
 mod fs;
 mod net;
@@ -86,7 +87,7 @@ pub use error::{
     CancelledError, Error, ExceptionGroup, GroupError, IncompleteReadError, InvalidStateError, LimitOverrunError,
     Outcome, SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
 };
-pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
+pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, at_close, driver_report, run};
 pub use fs::Descriptor;
 pub use net::{
     Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses, UdpSocket,
@@ -110,3 +111,7 @@ pub use task::{
 };
 #[doc(hidden)]
 pub use task::{gather_tasks, task_of};
+pub use thread::{
+    LoopClosedError, LoopHandle, ThreadsafeError, ThreadsafeTask, ThreadsafeWait, ToThread, run_coroutine_threadsafe,
+    to_thread, to_thread_uncancellable,
+};

@@ -33,6 +33,10 @@ pub enum ReportKind {
     PanicInCallback,
     /// A destructor panicked while something was dropped by the runtime.
     PanicInDrop,
+    /// Threads of the pool did not end in time; they are left alone.
+    ThreadsAbandoned,
+    /// No thread could be made for a call that blocks; it was made on the loop's own.
+    NoThread,
     /// A listener had to pause because descriptors or memory ran out.
     AcceptPaused,
     /// A peer of a server did not agree on encryption.

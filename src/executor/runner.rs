@@ -8,13 +8,14 @@ use std::{
     io,
     panic::{Location, resume_unwind},
     rc::Rc,
+    sync::Arc,
     task::Waker,
     time::Duration,
 };
 
 use super::{
-    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
-    report::Handler,
+    Alarm, Ending, ErrorReport, Finish, Mailbox, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
+    pool::threads_max_usual, report::Handler,
 };
 use crate::{
     buf::PoolLayout,
@@ -69,6 +70,7 @@ fn refuse_nested() {
 pub struct Runner {
     runtime: Option<Box<Runtime>>,
     shutdown_timeout: Option<Duration>,
+    thread_timeout: Duration,
     ctrl_c: bool,
 }
 
@@ -77,12 +79,17 @@ pub struct Runner {
 pub struct RunnerBuilder {
     pub(super) config: Config,
     shutdown_timeout: Option<Duration>,
+    threads_max: usize,
+    thread_timeout: Duration,
     ctrl_c: bool,
     handler: Option<Handler>,
 }
 
 /// How long a close waits for tasks, when nothing else is said.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a close then waits for the threads of the pool, when nothing else is said.
+const THREAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A close cancels all tasks this often, at equal distances, so that a clean-up is left alone for a good while.
 const SHUTDOWN_ROUNDS: u32 = 3;
@@ -110,6 +117,8 @@ impl Runner {
                 world: None,
             },
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
+            threads_max: threads_max_usual(),
+            thread_timeout: THREAD_TIMEOUT,
             ctrl_c: true,
             handler: None,
         }
@@ -161,12 +170,47 @@ impl Runner {
         };
         runtime.closing.set(true);
         finish_tasks(&runtime, self.shutdown_timeout);
+        finalize(&runtime, self.shutdown_timeout);
         runtime.drop_tasks();
         runtime.drop_tasks(); // those that the destructors have made
+        runtime.close_mailbox(); // before the threads, which may wait for an answer
         finish_calls(&runtime);
         runtime.drop_tasks(); // those that the calls have made
+        close_pool(&runtime, self.thread_timeout);
         runtime.close();
     }
+}
+
+impl Runner {
+    #[track_caller]
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
+        runtime.mailbox()
+    }
+}
+
+/// Runs `finalizer` when this thread's runtime is closed: after all tasks have ended, the last one given first, with as
+/// much time as the tasks had.
+///
+/// # Panics
+/// Outside of a runtime.
+///
+/// ```
+/// # use std::{cell::Cell, rc::Rc};
+/// let closed = Rc::new(Cell::new(false));
+/// let place = closed.clone();
+/// ringio::run(async {
+///     ringio::at_close(async move {
+///         let _ = ringio::yield_now().await;
+///         place.set(true);
+///     });
+/// });
+/// assert!(closed.get());
+/// ```
+#[doc(alias = "asyncio.loop.shutdown_asyncgens")]
+#[track_caller]
+pub fn at_close(finalizer: impl Future<Output = ()> + 'static) {
+    context::with(|runtime| runtime.finalizers.borrow_mut().push(Box::pin(finalizer)));
 }
 
 impl Drop for Runner {
@@ -186,6 +230,20 @@ impl RunnerBuilder {
     /// How long [`Runner::close`] waits for tasks; `None` waits for ever.
     pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> RunnerBuilder {
         self.shutdown_timeout = timeout.into();
+        self
+    }
+
+    /// How many threads there may be for calls that block ([`to_thread`](crate::to_thread), look-ups of names). At least
+    /// one.
+    pub fn threads_max(mut self, threads: usize) -> RunnerBuilder {
+        self.threads_max = threads.max(1);
+        self
+    }
+
+    /// How long [`Runner::close`] waits for such calls (300 s unless set otherwise). Those that take longer are reported
+    /// and left alone.
+    pub fn thread_shutdown_timeout(mut self, timeout: Duration) -> RunnerBuilder {
+        self.thread_timeout = timeout;
         self
     }
 
@@ -236,8 +294,9 @@ impl RunnerBuilder {
     /// # Errors
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
-        let runtime = Some(Runtime::new(&self.config, self.handler)?);
-        Ok(Runner { runtime, shutdown_timeout: self.shutdown_timeout, ctrl_c: self.ctrl_c })
+        let runtime = Some(Runtime::new(&self.config, self.handler, self.threads_max)?);
+        let RunnerBuilder { shutdown_timeout, thread_timeout, ctrl_c, .. } = self;
+        Ok(Runner { runtime, shutdown_timeout, thread_timeout, ctrl_c })
     }
 }
 
@@ -363,6 +422,42 @@ fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
         if clock.now() >= end {
             return report_left(runtime);
         }
+    }
+}
+
+/// RUN7 (d): runs the finalizers, the last one first, each with as much time as the tasks had; then ends what they made.
+fn finalize(runtime: &Runtime, timeout: Option<Duration>) {
+    if runtime.finalizers.borrow().is_empty() {
+        return;
+    }
+    while let Some(finalizer) = { runtime.finalizers.borrow_mut().pop() } {
+        runtime.closing.set(false);
+        let seed = Seed { name: Some("finalizer".into()), spawned_at: Location::caller(), vars: None };
+        let typed = runtime.spawn::<_, AsItIs>(finalizer, seed);
+        let task = typed.task();
+        let _ = task.detach(); // nobody awaits it: a panic is reported
+        let end = runtime.port.clock().now().after(timeout.unwrap_or(Duration::MAX));
+        let alarm = Alarm::Wake(Waiter::Foreign(Waker::noop().clone()));
+        let key = runtime.timers.borrow_mut().insert(end, alarm);
+        while !task.is_done() && runtime.port.clock().now() < end {
+            if runtime.turn(|| task.is_done()).is_err() {
+                break;
+            }
+        }
+        let alarm = runtime.timers.borrow_mut().remove(key);
+        drop(alarm);
+        runtime.closing.set(true);
+    }
+    finish_tasks(runtime, timeout);
+}
+
+/// RUN7 (e)
+fn close_pool(runtime: &Runtime, timeout: Duration) {
+    let left = runtime.pool.close(timeout);
+    if left > 0 {
+        let message = format!("{left} threads are still busy with calls given to to_thread(); they are left alone");
+        let kind = ReportKind::ThreadsAbandoned;
+        runtime.report(&ErrorReport { kind, task: None, spawned_at: None, message });
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
+    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
@@ -16,6 +18,8 @@ use super::{
     cell::{Callback, Core, Ready, Registry, Spares},
     context::{self, Alive, Lent},
     inbox::Inbox,
+    mailbox::Mailbox,
+    pool::Pool,
     report::{Handler, print},
     timers::Timers,
     vars::{Vars, current_vars},
@@ -38,12 +42,22 @@ pub(crate) struct Runtime {
     /// Waits that the current task may still find ready before it has to let others run.
     pub(super) budget: Cell<u32>,
     pub(super) spares: Spares,
+    /// For calls that block.
+    pub(crate) pool: Pool,
+    pub(super) mailbox: RefCell<Option<(Arc<Mailbox>, TaskRef)>>,
+    /// Tasks that other threads have asked for, by their ids.
+    pub(super) guests: RefCell<BTreeMap<u64, TaskRef>>,
+    /// To be run at the end, the last one first.
+    pub(super) finalizers: RefCell<Vec<Finalizer>>,
     /// New tasks are cancelled at once.
     pub(super) closing: Cell<bool>,
     pub(super) alive: Alive,
     ids: Cell<(u64, u64)>,
     handler: Handler,
 }
+
+/// What a runtime does at its end.
+pub(crate) type Finalizer = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a new task is made with.
 pub(crate) struct Seed {
@@ -62,7 +76,7 @@ pub(super) const BUDGET: u32 = 128;
 
 impl Runtime {
     /// At an address that does not change: this thread keeps a list of its runtimes.
-    pub(super) fn new(config: &Config, handler: Option<Handler>) -> io::Result<Box<Runtime>> {
+    pub(super) fn new(config: &Config, handler: Option<Handler>, threads_max: usize) -> io::Result<Box<Runtime>> {
         let port = Rc::new(Port::open(config)?);
         let runtime = Box::new(Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
@@ -76,6 +90,10 @@ impl Runtime {
             base: RefCell::new(current_vars().and_then(|vars| vars.copied())),
             budget: Cell::new(BUDGET),
             spares: Spares::default(),
+            pool: Pool::new(threads_max),
+            mailbox: RefCell::new(None),
+            guests: RefCell::default(),
+            finalizers: RefCell::default(),
             closing: Cell::new(false),
             alive: Alive::default(),
             ids: Cell::new((0, 0)),

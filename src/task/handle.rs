@@ -55,7 +55,7 @@ impl<T, E> Task<T, E> {
         AnyTask::new(self.task().clone())
     }
 
-    pub(super) fn task(&self) -> &TaskRef {
+    pub(crate) fn task(&self) -> &TaskRef {
         self.typed.task()
     }
 

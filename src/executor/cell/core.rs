@@ -193,7 +193,8 @@ impl Core {
         if let Some(task) = self.joiner.take() {
             task.schedule();
         }
-        if let Some((first, others)) = self.if_extra(|extra| (extra.arrival.take(), std::mem::take(&mut extra.joiners))) {
+        if let Some((first, others)) = self.if_extra(|extra| (extra.arrival.take(), std::mem::take(&mut extra.joiners)))
+        {
             first.into_iter().chain(others).for_each(Waiter::wake);
         }
     }

@@ -214,6 +214,11 @@ impl TaskRef {
         self.header().state.is_cancelled()
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.header().state.is_scheduled() || self.header().remote_queued.load(Ordering::Acquire)
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.header().state.has_failed()
     }

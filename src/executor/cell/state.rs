@@ -133,6 +133,11 @@ impl State {
         self.0.get().contains(Flags::DETACHED)
     }
 
+    #[cfg(feature = "internals")]
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.0.get().contains(Flags::SCHEDULED)
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.0.get().contains(Flags::FAILED)
     }
