@@ -87,7 +87,7 @@ pub use error::{
     CancelledError, Error, ExceptionGroup, GroupError, IncompleteReadError, InvalidStateError, LimitOverrunError,
     Outcome, SendfileNotAvailableError, TaskError, TimeoutError, cancelled,
 };
-pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, at_close, driver_report, run};
+pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, at_close, driver_report, is_debug, run, set_debug};
 pub use fs::Descriptor;
 pub use net::{
     Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses, UdpSocket,
@@ -103,11 +103,11 @@ pub use streams::{
     start_unix_server,
 };
 pub use task::{
-    AnyTask, AsCompleted, AsTask, Batch, CallbackId, Cancellable, Completions, Context, ContextVar, Frame, Gather,
-    GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, Task, TaskBuilder, TaskGroup, Tasks,
-    Timeout, Token, Wait, WaitDone, Waited, YieldNow, all_tasks, as_completed, cancellable, create_task, current_task,
-    gather, shield, shielded, sleep, sleep_secs, sleep_until, sleep_with, timeout, timeout_at, wait, wait_for,
-    yield_now,
+    AnyTask, AsCompleted, AsTask, Batch, CallGraph, CallbackId, Cancellable, Completions, Context, ContextVar, Frame,
+    Gather, GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, Task, TaskBuilder, TaskGroup,
+    Tasks, Timeout, Token, Wait, WaitDone, Waited, YieldNow, all_tasks, as_completed, cancellable, capture_call_graph,
+    create_task, current_task, dump_tasks, format_call_graph, gather, print_call_graph, shield, shielded, sleep,
+    sleep_secs, sleep_until, sleep_with, timeout, timeout_at, wait, wait_for, yield_now,
 };
 #[doc(hidden)]
 pub use task::{gather_tasks, task_of};

@@ -132,6 +132,10 @@ impl Scope {
         deliver(self.outer.as_ref(), &self.task, requested_in(self.outer.as_ref(), &self.task));
     }
 
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.stage.get() == Stage::Active
     }
@@ -214,6 +218,7 @@ pub(crate) fn cancel_task(task: &TaskRef) {
     core.cancelling.set(core.cancelling.get() + 1);
     core.marks.requested.set(core.next_request());
     wake(task);
+    context::try_with(|runtime| runtime.watch_cancel(task));
 }
 
 fn wake(task: &TaskRef) {

@@ -3,6 +3,8 @@
 mod arrivals;
 mod cell;
 pub(crate) mod context;
+mod debug;
+mod edges;
 mod inbox;
 mod leaf;
 mod mailbox;
@@ -18,6 +20,8 @@ mod vars;
 
 pub(crate) use arrivals::{Arrivals, DEADLINE};
 pub(crate) use cell::{Callback, Ending, Finish, Outcome, TaskRef, Typed, Waiter};
+pub use debug::{is_debug, set_debug};
+pub(crate) use edges::{Family, Known};
 pub(crate) use leaf::{Leaf, poll_wait, wait};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use pool::{Refused, Ticket};

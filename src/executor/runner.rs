@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Alarm, Ending, ErrorReport, Finish, Mailbox, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
-    pool::threads_max_usual, report::Handler,
+    debug::Debug, pool::threads_max_usual, report::Handler, runtime::Settings,
 };
 use crate::{
     buf::PoolLayout,
@@ -79,6 +79,8 @@ pub struct Runner {
 pub struct RunnerBuilder {
     pub(super) config: Config,
     shutdown_timeout: Option<Duration>,
+    debug: Option<bool>,
+    slow: Option<Duration>,
     threads_max: usize,
     thread_timeout: Duration,
     ctrl_c: bool,
@@ -117,6 +119,8 @@ impl Runner {
                 world: None,
             },
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
+            debug: None,
+            slow: None,
             threads_max: threads_max_usual(),
             thread_timeout: THREAD_TIMEOUT,
             ctrl_c: true,
@@ -233,6 +237,19 @@ impl RunnerBuilder {
         self
     }
 
+    /// Debug mode ([`set_debug`](crate::set_debug)); `None`: on when the environment variable `RINGIO_DEBUG` is `1`.
+    pub fn debug(mut self, on: impl Into<Option<bool>>) -> RunnerBuilder {
+        self.debug = on.into();
+        self
+    }
+
+    /// In debug mode, a step of a task that takes longer than this is reported (100 ms unless set otherwise).
+    #[doc(alias = "asyncio.loop.slow_callback_duration")]
+    pub fn slow_callback_duration(mut self, limit: Duration) -> RunnerBuilder {
+        self.slow = Some(limit);
+        self
+    }
+
     /// How many threads there may be for calls that block ([`to_thread`](crate::to_thread), look-ups of names). At least
     /// one.
     pub fn threads_max(mut self, threads: usize) -> RunnerBuilder {
@@ -294,7 +311,8 @@ impl RunnerBuilder {
     /// # Errors
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
-        let runtime = Some(Runtime::new(&self.config, self.handler, self.threads_max)?);
+        let settings = Settings { threads_max: self.threads_max, debug: Debug::new(self.debug, self.slow) };
+        let runtime = Some(Runtime::new(&self.config, self.handler, settings)?);
         let RunnerBuilder { shutdown_timeout, thread_timeout, ctrl_c, .. } = self;
         Ok(Runner { runtime, shutdown_timeout, thread_timeout, ctrl_c })
     }

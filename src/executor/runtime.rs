@@ -6,17 +6,21 @@ use std::{
     io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use slab::Slab;
+
 use super::{
     Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
     cell::{Callback, Core, Ready, Registry, Spares},
     context::{self, Alive, Lent},
+    debug::Debug,
+    edges::Family,
     inbox::Inbox,
     mailbox::Mailbox,
     pool::Pool,
@@ -47,6 +51,8 @@ pub(crate) struct Runtime {
     pub(super) mailbox: RefCell<Option<(Arc<Mailbox>, TaskRef)>>,
     /// Tasks that other threads have asked for, by their ids.
     pub(super) guests: RefCell<BTreeMap<u64, TaskRef>>,
+    pub(super) debug: Debug,
+    pub(super) families: RefCell<Slab<Weak<dyn Family>>>,
     /// To be run at the end, the last one first.
     pub(super) finalizers: RefCell<Vec<Finalizer>>,
     /// New tasks are cancelled at once.
@@ -54,6 +60,12 @@ pub(crate) struct Runtime {
     pub(super) alive: Alive,
     ids: Cell<(u64, u64)>,
     handler: Handler,
+}
+
+/// What is set beside the driver.
+pub(super) struct Settings {
+    pub(super) threads_max: usize,
+    pub(super) debug: Debug,
 }
 
 /// What a runtime does at its end.
@@ -76,7 +88,7 @@ pub(super) const BUDGET: u32 = 128;
 
 impl Runtime {
     /// At an address that does not change: this thread keeps a list of its runtimes.
-    pub(super) fn new(config: &Config, handler: Option<Handler>, threads_max: usize) -> io::Result<Box<Runtime>> {
+    pub(super) fn new(config: &Config, handler: Option<Handler>, settings: Settings) -> io::Result<Box<Runtime>> {
         let port = Rc::new(Port::open(config)?);
         let runtime = Box::new(Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
@@ -90,9 +102,11 @@ impl Runtime {
             base: RefCell::new(current_vars().and_then(|vars| vars.copied())),
             budget: Cell::new(BUDGET),
             spares: Spares::default(),
-            pool: Pool::new(threads_max),
+            pool: Pool::new(settings.threads_max),
             mailbox: RefCell::new(None),
             guests: RefCell::default(),
+            debug: settings.debug,
+            families: RefCell::default(),
             finalizers: RefCell::default(),
             closing: Cell::new(false),
             alive: Alive::default(),

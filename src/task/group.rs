@@ -24,7 +24,7 @@ use slab::Slab;
 use super::{AnyTask, Task, handle::request_cancel, spawn::Settings};
 use crate::{
     error::{CancelledError, ExceptionGroup, GroupError, TaskError},
-    executor::{Ending, ErrorReport, Finish, ReportKind, TaskRef, Waiter, context},
+    executor::{Ending, ErrorReport, Family, Finish, Known, ReportKind, TaskRef, Waiter, context},
     scope::{CancelPoint, Scope},
 };
 
@@ -111,6 +111,7 @@ impl<E: TaskError> TaskGroup<E> {
         let group = TaskGroup { state: Rc::new(State::new(scope)) };
         let state = &group.state;
         let _over = Over(state);
+        let _known = Known::new(state);
         let ended = {
             let body = pin!(body(&group));
             Body { state, body }.await
@@ -209,6 +210,16 @@ impl<E> fmt::Debug for TaskGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasks = self.state.children.borrow().len();
         f.debug_struct("TaskGroup").field("tasks", &tasks).field("stage", &self.state.stage.get()).finish()
+    }
+}
+
+impl<E> Family for State<E> {
+    fn parent(&self) -> TaskRef {
+        self.scope.task().clone()
+    }
+
+    fn has(&self, task: &TaskRef) -> bool {
+        self.children.borrow().iter().any(|(_, child)| child.as_ref().is_some_and(|child| child.is(task)))
     }
 }
 

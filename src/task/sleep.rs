@@ -138,10 +138,12 @@ impl Future for Sleep {
         let this = &mut *self;
         if !this.point.has_begun() {
             if let Until::Turn = this.until {
-                this.point.begin_for_a_turn(cx.waker())?;
                 this.until = Until::NextTurn;
+                this.point.begin_for_a_turn(cx.waker())?;
+            } else if let Err(cancelled) = this.point.begin(cx.waker()) {
+                this.until = Until::NextTurn;
+                return Poll::Ready(Err(cancelled));
             } else {
-                this.point.begin(cx.waker())?;
                 this.start(cx);
             }
             return Poll::Pending;
@@ -158,6 +160,9 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
+        if let Until::Turn | Until::Delay(_) | Until::Instant(_) = self.until {
+            context::try_with(|runtime| runtime.never_awaited("a sleep"));
+        }
         self.cancel_timer();
     }
 }
