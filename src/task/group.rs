@@ -318,6 +318,10 @@ impl<E: TaskError> State<E> {
             return Err(GroupError::Group(group));
         }
         let own = self.scope.has_expired() && !outside;
+        if self.scope.has_expired() && outside && ended.is_err() {
+            // The group's own may be what the body has seen; the one from outside is what comes out, once.
+            self.scope.deliver_outside();
+        }
         match ended {
             _ if cancelled => Err(CancelledError.into()),
             Ok(value) => Ok(value),

@@ -129,8 +129,15 @@ where
     let body = pin!(body(&limit));
     let outcome = Scoped { scope: &limit.scope, body }.await;
     match outcome {
-        Ok(outcome) if !outcome.is_cancelled() || !limit.is_own_cancel() => outcome,
-        Ok(outcome) => outcome.with_error(TimeoutError.into()),
+        Ok(outcome) if !outcome.is_cancelled() => outcome,
+        Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
+        Ok(outcome) => {
+            if limit.expired() {
+                // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
+                limit.scope.deliver_outside();
+            }
+            outcome
+        }
         Err(outcome) => outcome,
     }
 }

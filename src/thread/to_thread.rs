@@ -79,7 +79,7 @@ pub struct ToThread<F, T> {
 
 enum Stage<F, T> {
     New(F),
-    Called(Arc<Slot<T>>, Option<Ticket>, Outside),
+    Called { slot: Arc<Slot<T>>, ticket: Option<Ticket>, _outside: Outside },
     Over,
 }
 
@@ -136,7 +136,7 @@ where
                 None
             }
         };
-        self.stage = Stage::Called(slot, ticket, outside);
+        self.stage = Stage::Called { slot, ticket, _outside: outside };
         Ok(())
     }
 }
@@ -144,7 +144,7 @@ where
 impl<F, T> ToThread<F, T> {
     /// A call that has not begun is not made.
     fn withdraw(&mut self) {
-        if let Stage::Called(_, Some(ticket), _) = std::mem::replace(&mut self.stage, Stage::Over) {
+        if let Stage::Called { ticket: Some(ticket), .. } = std::mem::replace(&mut self.stage, Stage::Over) {
             let call = context::try_with(|runtime| runtime.pool.withdraw(ticket));
             drop(call);
         }
@@ -168,7 +168,7 @@ where
                 return Poll::Ready(Err(cancelled));
             }
         }
-        let Stage::Called(slot, ..) = &this.stage else { panic!("`to_thread` was polled again after its end") };
+        let Stage::Called { slot, .. } = &this.stage else { panic!("`to_thread` was polled again after its end") };
         let value = {
             let mut state = slot.lock();
             let value = state.0.take();

@@ -234,7 +234,7 @@ fn finalizers_run_after_the_tasks_the_last_one_first() {
     in_time(|| {
         let trace = Trace::default();
         let log = trace.clone();
-        let failed: std::io::Result<()> = ringio::run(async {
+        let failed: io::Result<()> = ringio::run(async {
             for name in ["first", "second"] {
                 let log = log.clone();
                 ringio::at_close(async move {
@@ -250,7 +250,7 @@ fn finalizers_run_after_the_tasks_the_last_one_first() {
                 log.add("task");
             });
             turns(1).await;
-            Err(std::io::Error::other("main"))
+            Err(io::Error::other("main"))
         });
         assert_eq!(failed.unwrap_err().to_string(), "main");
         assert_eq!(trace.take(), "task second first");
