@@ -39,8 +39,7 @@ const RANKS: &[(u8, &[&str])] = &[
     (2, &["op"]),
     (3, &["executor", "scope"]), // one rank, one neighbourhood: a poll opens scopes, a cancelled scope wakes its task
     (4, &["sync"]),
-    (5, &["task"]),
-    (5, &["thread"]),
+    (5, &["task", "thread"]), // what crosses threads ends in tasks
     (6, &["net"]),
     (6, &["fs"]),
     (6, &["process"]),
