@@ -239,13 +239,13 @@ fn finalizers_run_after_the_tasks_the_last_one_first() {
                 let log = log.clone();
                 ringio::at_close(async move {
                     turns(2).await;
-                    let task = ringio::create_task(async { Ok::<_, CancelledError>(ringio::yield_now().await) });
+                    let task = create_task(async { Ok::<_, CancelledError>(yield_now().await) });
                     assert_eq!(task.await, Ok(Ok(())), "not cancelled");
                     log.add(name);
                 });
             }
             let log = log.clone();
-            ringio::create_task(async move {
+            create_task(async move {
                 let _ = forever().await;
                 log.add("task");
             });
