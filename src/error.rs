@@ -6,8 +6,10 @@ use std::{error, fmt, io};
 
 use bytes::Bytes;
 
+mod group;
 mod sync;
 
+pub use group::{ExceptionGroup, GroupError};
 pub use sync::{
     BarrierError, BrokenBarrierError, GetError, NoPartiesError, NotLockedError, PutError, QueueEmpty, QueueFull,
     QueueShutDown, ReleasedTooOftenError, TaskDoneError, TryGetError, TryPutError,
@@ -56,6 +58,8 @@ pub enum InvalidStateError {
     Taken,
     /// The timeout has expired, or what it ran has ended.
     Over,
+    /// The task panicked: awaiting it lets the panic go on.
+    Panicked,
 }
 
 impl fmt::Display for InvalidStateError {
@@ -64,6 +68,7 @@ impl fmt::Display for InvalidStateError {
             InvalidStateError::NotDone => "the task is not done yet; await it first",
             InvalidStateError::Taken => "the task's value was already taken by an await",
             InvalidStateError::Over => "the timeout is over; open a new one",
+            InvalidStateError::Panicked => "the task panicked; await it to let the panic go on",
         })
     }
 }
@@ -345,7 +350,7 @@ fn boxed_cancel<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a Cance
     if error.is::<TimeoutError>() {
         return None; // its cause is the cancel that it has turned into something else
     }
-    error.downcast_ref().or_else(|| error.source()?.downcast_ref())
+    error.downcast_ref().or_else(|| error.source()?.downcast_ref()).or_else(|| group::boxed_cancel(error))
 }
 
 impl TaskError for Box<dyn error::Error> {

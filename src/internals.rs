@@ -8,6 +8,7 @@ use crate::{
     executor::{Leaf, context},
     op::Nop,
     sys::RingSize,
+    task::AnyTask,
 };
 
 /// What this thread's runtime has in its hands.
@@ -29,6 +30,16 @@ pub fn counts() -> Counts {
         let (operations, (buffers_home, buffers), stale) = runtime.port.counts();
         Counts { operations, buffers_home, buffers, stale }
     })
+}
+
+/// How many wait for the end of a task.
+pub fn joiners(task: &AnyTask) -> usize {
+    task.task().core().waiting().1
+}
+
+/// Whether a task is in the run queue; it may be that its waker was called on another thread.
+pub fn is_scheduled(task: &AnyTask) -> bool {
+    task.task().is_scheduled()
 }
 
 /// Nothing, through the whole machinery.

@@ -91,12 +91,12 @@ pub mod _docs {
 pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
 pub use driver::DriverReport;
 pub use error::{
-    BarrierError, BrokenBarrierError, CancelledError, Error, GetError, IncompleteReadError, InvalidStateError,
-    LimitOverrunError, NoPartiesError, NotLockedError, Outcome, ProcessLookupError, PutError, QueueEmpty, QueueFull,
-    QueueShutDown, ReleasedTooOftenError, SendfileNotAvailableError, TaskDoneError, TaskError, TimeoutError,
-    TryGetError, TryPutError, cancelled,
+    BarrierError, BrokenBarrierError, CancelledError, Error, ExceptionGroup, GetError, GroupError, IncompleteReadError,
+    InvalidStateError, LimitOverrunError, NoPartiesError, NotLockedError, Outcome, ProcessLookupError, PutError,
+    QueueEmpty, QueueFull, QueueShutDown, ReleasedTooOftenError, SendfileNotAvailableError, TaskDoneError, TaskError,
+    TimeoutError, TryGetError, TryPutError, cancelled,
 };
-pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, driver_report, run};
+pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, at_close, driver_report, is_debug, run, set_debug};
 pub use fs::Descriptor;
 pub use net::{
     Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses, UdpSocket,
@@ -119,10 +119,18 @@ pub use sync::{
     Queue, QueueSender, QueueStatistics, Semaphore, SemaphoreStatistics,
 };
 pub use task::{
-    AnyTask, Sleep, Task, TaskBuilder, Timeout, YieldNow, all_tasks, create_task, current_task, sleep, sleep_until,
-    timeout, timeout_at, wait_for, yield_now,
+    AnyTask, AsCompleted, AsTask, Batch, CallGraph, CallbackId, Cancellable, Completions, Context, ContextVar, Frame,
+    Gather, GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, Task, TaskBuilder, TaskGroup,
+    Tasks, Timeout, Token, Wait, WaitDone, Waited, YieldNow, all_tasks, as_completed, cancellable, capture_call_graph,
+    create_task, current_task, dump_tasks, format_call_graph, gather, print_call_graph, shield, shielded, sleep,
+    sleep_secs, sleep_until, sleep_with, timeout, timeout_at, wait, wait_for, yield_now,
 };
-pub use thread::{Mailbox, MailboxSender, MailboxStatistics};
+#[doc(hidden)]
+pub use task::{gather_tasks, task_of};
+pub use thread::{
+    LoopClosedError, LoopHandle, Mailbox, MailboxSender, MailboxStatistics, ThreadsafeError, ThreadsafeTask,
+    ThreadsafeWait, ToThread, run_coroutine_threadsafe, to_thread, to_thread_uncancellable,
+};
 
 #[cfg(feature = "macros")]
 pub use ringio_macros::{main, test};

@@ -8,6 +8,7 @@
 //!   begun afterwards (the clean-up) is not disturbed.
 //! - C2 Delivering marks the scope of the wait and all scopes around it.
 //! - C3 Leaving a scope takes its requests with it.
+//! - C4 A shielded scope sees no request from outside, and marks none as delivered there.
 
 use std::{cell::Cell, fmt, rc::Rc, task::Waker};
 
@@ -50,6 +51,8 @@ pub(crate) struct Scope {
     pub(crate) deadline: Cell<Option<Tick>>,
     pub(crate) timer: Cell<Option<TimerKey>>,
     stage: Cell<Stage>,
+    /// Requests from outside do not get in (C4).
+    shielded: Cell<bool>,
     /// What was delivered outside when the scope was entered.
     entered_at: u64,
 }
@@ -76,18 +79,57 @@ impl Scope {
             deadline: Cell::new(None),
             timer: Cell::new(None),
             stage: Cell::new(Stage::Active),
+            shielded: Cell::new(false),
             entered_at: delivered,
         }))
     }
 
-    /// The scope's time has come: cancels what runs in it.
+    /// The scope's time has come: cancels what runs in it, or lets in what it kept out.
     pub(crate) fn expire(&self) {
         self.timer.set(None);
+        if !self.shielded.replace(false) {
+            self.cancel();
+        } else if requested_in(self.outer.as_ref(), &self.task) > self.entered_at {
+            // Under a new number: inside they may have got further meanwhile.
+            self.cancel();
+        }
+    }
+
+    /// Cancels what runs in it, once.
+    pub(crate) fn cancel(&self) {
         if self.stage.get() == Stage::Active {
             self.stage.set(Stage::Expired);
             self.marks.requested.set(self.task.core().next_request());
             wake(&self.task);
         }
+    }
+
+    /// From now on no request from outside gets in, until it expires.
+    pub(crate) fn shield(&self) {
+        self.shielded.set(true);
+    }
+
+    /// What was asked for outside since the scope was entered is delivered once more: it came out as something else.
+    pub(crate) fn renew_outside(&self) {
+        let renew = |marks: &Marks| {
+            if marks.requested.get() > self.entered_at {
+                marks.requested.set(self.task.core().next_request());
+            }
+        };
+        let mut next = self.outer.as_ref();
+        while let Some(scope) = next {
+            renew(&scope.marks);
+            if scope.shielded.get() {
+                return;
+            }
+            next = scope.outer.as_ref();
+        }
+        renew(&self.task.core().marks);
+    }
+
+    /// What was asked for outside is what ended the scope.
+    pub(crate) fn deliver_outside(&self) {
+        deliver(self.outer.as_ref(), &self.task, requested_in(self.outer.as_ref(), &self.task));
     }
 
     /// Whose scope it is.
@@ -128,6 +170,9 @@ impl Scope {
 }
 
 fn requested_here(scope: &Scope) -> u64 {
+    if scope.shielded.get() {
+        return scope.marks.requested.get();
+    }
     let outer = requested_in(scope.outer.as_ref(), &scope.task);
     outer.max(scope.marks.requested.get())
 }
@@ -138,13 +183,16 @@ fn requested_in(scope: Option<&Rc<Scope>>, task: &TaskRef) -> u64 {
     if task.core().requests() == 0 {
         return 0;
     }
-    let mut largest = task.core().marks.requested.get();
+    let mut largest = 0;
     let mut next = scope;
     while let Some(scope) = next {
         largest = largest.max(scope.marks.requested.get());
+        if scope.shielded.get() {
+            return largest;
+        }
         next = scope.outer.as_ref();
     }
-    largest
+    largest.max(task.core().marks.requested.get())
 }
 
 #[inline]
@@ -157,6 +205,9 @@ fn deliver(scope: Option<&Rc<Scope>>, task: &TaskRef, number: u64) {
     let mut next = scope;
     while let Some(scope) = next {
         scope.marks.delivered.set(number);
+        if scope.shielded.get() {
+            return;
+        }
         next = scope.outer.as_ref();
     }
     task.core().marks.delivered.set(number);
@@ -168,6 +219,7 @@ pub(crate) fn cancel_task(task: &TaskRef) {
     core.cancelling.set(core.cancelling.get() + 1);
     core.marks.requested.set(core.next_request());
     wake(task);
+    context::try_with(|runtime| runtime.watch_cancel(task));
 }
 
 fn wake(task: &TaskRef) {

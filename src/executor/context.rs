@@ -65,6 +65,15 @@ impl Alive {
 /// Something that is lent out for the time of a call.
 pub(super) struct Lent<T>(Cell<*const T>);
 
+/// What was lent before comes back.
+struct Back<'a, T>(&'a Cell<*const T>, *const T);
+
+impl<T> Drop for Back<'_, T> {
+    fn drop(&mut self) {
+        self.0.set(self.1);
+    }
+}
+
 impl<T> Default for Lent<T> {
     fn default() -> Lent<T> {
         Lent(Cell::new(ptr::null()))
@@ -75,18 +84,18 @@ impl<T> Lent<T> {
     /// Lends `value` to whoever asks during `call`; what was lent before comes back after it, even if that panics.
     #[inline]
     pub(super) fn during<R>(&self, value: &T, call: impl FnOnce() -> R) -> R {
-        struct Back<'a, T>(&'a Cell<*const T>, *const T);
-        impl<T> Drop for Back<'_, T> {
-            fn drop(&mut self) {
-                self.0.set(self.1);
-            }
-        }
         let _back = Back(&self.0, self.0.replace(value));
         call()
     }
 
+    /// Lends nothing during `call`.
+    pub(super) fn without<R>(&self, call: impl FnOnce() -> R) -> R {
+        let _back = Back(&self.0, self.0.replace(ptr::null()));
+        call()
+    }
+
     #[inline]
-    fn with<R>(&self, with: impl FnOnce(Option<&T>) -> R) -> R {
+    pub(super) fn with<R>(&self, with: impl FnOnce(Option<&T>) -> R) -> R {
         // SAFETY: `during` borrows the value for as long as the pointer is set, and cannot end before `with` does.
         with(unsafe { self.0.get().as_ref() })
     }

@@ -106,8 +106,7 @@ fn describe(runtime: &Runtime) -> String {
     let mut text = format!("{GREETING} {}\n", sys::this_thread());
     for task in runtime.all_tasks().iter().filter(|task| !task.is_done()) {
         let core = task.core();
-        let mut awaiters = Vec::new();
-        core.each_joiner(|waiter| awaiters.extend(waiter.task().map(|task| task.core().id.to_string())));
+        let awaiters: Vec<String> = core.waiting().0.iter().map(|awaiter| awaiter.core().id.to_string()).collect();
         let waits: &[String] = waits.get(&core.id).map_or(&[], Vec::as_slice);
         let state = match (task.is_scheduled(), core.cancelling.get() > 0) {
             (_, true) => "cancelling",
@@ -149,16 +148,14 @@ fn waits(runtime: &Runtime) -> BTreeMap<u64, Vec<String>> {
         match alarm {
             Alarm::Wake(Waiter::Task(task)) => add(task, format!("sleep {}", Left(now, deadline))),
             Alarm::Expire(scope) => add(scope.task(), format!("timeout {}", Left(now, deadline))),
-            Alarm::Wake(Waiter::Foreign(_)) => {}
+            Alarm::Wake(Waiter::Foreign(_) | Waiter::Arrival(..)) | Alarm::Watch(_) => {}
         }
     }
     for task in runtime.all_tasks() {
         let core = task.core();
-        core.each_joiner(|waiter| {
-            if let Some(awaiter) = waiter.task() {
-                add(awaiter, format!("task {}", core.id));
-            }
-        });
+        for awaiter in &core.waiting().0 {
+            add(awaiter, format!("task {}", core.id));
+        }
     }
     waits
 }

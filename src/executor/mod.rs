@@ -1,10 +1,15 @@
 //! Runs tasks: one loop, one thread, one turn after the other (`turn.rs`). Not here: what tasks can do (`task/`).
 
+mod arrivals;
 mod cell;
 pub(crate) mod context;
+mod debug;
+mod edges;
 mod inbox;
 mod inspect;
 mod leaf;
+mod mailbox;
+mod pool;
 mod report;
 mod runner;
 mod runtime;
@@ -12,10 +17,17 @@ mod runtime;
 mod simulated;
 mod timers;
 mod turn;
+mod vars;
 
-pub(crate) use cell::{Ending, Finish, Outcome, TaskRef, Typed, Waiter};
+pub(crate) use arrivals::{Arrivals, DEADLINE};
+pub(crate) use cell::{Callback, Ending, Finish, Outcome, TaskRef, Typed, Waiter};
+pub use debug::{is_debug, set_debug};
+pub(crate) use edges::{Family, Known};
 pub(crate) use leaf::{Leaf, poll_wait, wait};
+pub(crate) use mailbox::Mailbox;
+pub(crate) use pool::{Refused, Ticket};
 pub use report::{ErrorReport, ReportKind};
-pub use runner::{Runner, RunnerBuilder, driver_report, run};
-pub(crate) use runtime::{Runtime, Seed, report_unseen};
+pub use runner::{Runner, RunnerBuilder, at_close, driver_report, run};
+pub(crate) use runtime::{Runtime, Seed, call_back, report_unseen};
 pub(crate) use timers::{Alarm, TimerKey};
+pub(crate) use vars::{Vars, current_vars, own_vars};

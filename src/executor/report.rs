@@ -2,6 +2,10 @@
 
 use std::{fmt, panic::Location, rc::Rc};
 
+#[cfg_attr(feature = "tracing", path = "sink/tracing.rs")]
+#[cfg_attr(not(feature = "tracing"), path = "sink/stderr.rs")]
+mod sink;
+
 /// Something went wrong and no caller was left to be told. Given to the runtime's error handler
 /// ([`RunnerBuilder::error_handler`](crate::RunnerBuilder::error_handler)), which prints it by default.
 #[derive(Debug, Clone)]
@@ -29,8 +33,22 @@ pub enum ReportKind {
     TaskAbandoned,
     /// The kernel did not give back in time what was lent to operations; the memory is leaked.
     OperationsLeaked,
+    /// A done callback, or a call that another thread asked for, panicked.
+    PanicInCallback,
     /// A destructor panicked while something was dropped by the runtime.
     PanicInDrop,
+    /// Threads of the pool did not end in time; they are left alone.
+    ThreadsAbandoned,
+    /// No thread could be made for a call that blocks; it was made on the loop's own.
+    NoThread,
+    /// In debug mode: one step of a task held the loop up.
+    SlowStep,
+    /// In debug mode: a wait was made and never awaited.
+    NeverAwaited,
+    /// In debug mode: no wait has seen a cancel for a while.
+    CancelUndelivered,
+    /// In debug mode: a task goes on long after its cancel was delivered.
+    CancelSwallowed,
     /// A listener had to pause because descriptors or memory ran out.
     AcceptPaused,
     /// A peer of a server did not agree on encryption.
@@ -62,5 +80,5 @@ pub(super) type Handler = Rc<dyn Fn(&ErrorReport)>;
 
 /// E3: the default handler.
 pub(super) fn print(report: &ErrorReport) {
-    eprintln!("{report}");
+    sink::write(report);
 }

@@ -8,13 +8,14 @@ use std::{
     io,
     panic::{Location, resume_unwind},
     rc::Rc,
+    sync::Arc,
     task::Waker,
     time::Duration,
 };
 
 use super::{
-    Alarm, Ending, ErrorReport, Finish, Outcome, ReportKind, Runtime, Seed, Typed, Waiter, context, inspect,
-    report::Handler,
+    Alarm, Ending, ErrorReport, Finish, Mailbox, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
+    debug::Debug, inspect, pool::threads_max_usual, report::Handler, runtime::Settings,
 };
 use crate::{
     buf::PoolLayout,
@@ -69,6 +70,7 @@ fn refuse_nested() {
 pub struct Runner {
     runtime: Option<Box<Runtime>>,
     shutdown_timeout: Option<Duration>,
+    thread_timeout: Duration,
     ctrl_c: bool,
 }
 
@@ -77,6 +79,10 @@ pub struct Runner {
 pub struct RunnerBuilder {
     pub(super) config: Config,
     shutdown_timeout: Option<Duration>,
+    debug: Option<bool>,
+    slow: Option<Duration>,
+    threads_max: usize,
+    thread_timeout: Duration,
     ctrl_c: bool,
     inspect: Option<bool>,
     handler: Option<Handler>,
@@ -85,8 +91,14 @@ pub struct RunnerBuilder {
 /// How long a close waits for tasks, when nothing else is said.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a close then waits for the threads of the pool, when nothing else is said.
+const THREAD_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// A close cancels all tasks this often, at equal distances, so that a clean-up is left alone for a good while.
 const SHUTDOWN_ROUNDS: u32 = 3;
+
+/// Done callbacks may add callbacks, but not for ever.
+const CALL_ROUNDS_MAX: u32 = 100;
 
 impl Runner {
     /// A runtime with the usual settings.
@@ -108,6 +120,10 @@ impl Runner {
                 world: None,
             },
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
+            debug: None,
+            slow: None,
+            threads_max: threads_max_usual(),
+            thread_timeout: THREAD_TIMEOUT,
             ctrl_c: true,
             inspect: None,
             handler: None,
@@ -123,8 +139,23 @@ impl Runner {
         refuse_nested();
         let ctrl_c = self.ctrl_c;
         let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
-        let seed = Seed { name: None, spawned_at: Location::caller() };
-        let result = run_main(runtime, main, seed, ctrl_c);
+        let seed = Seed { name: None, spawned_at: Location::caller(), vars: runtime.base.borrow().clone() };
+        let (result, vars) = run_main(runtime, main, seed, ctrl_c);
+        runtime.base.replace(vars); // what it has set stays for the next one
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// [`Runner::run`] with a context of its own: what `main` sets stays there.
+    ///
+    /// # Panics
+    /// As [`Runner::run`].
+    #[track_caller]
+    pub(crate) fn run_with<F: Future>(&mut self, vars: Vars, main: F) -> F::Output {
+        refuse_nested();
+        let ctrl_c = self.ctrl_c;
+        let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
+        let seed = Seed { name: None, spawned_at: Location::caller(), vars: Some(vars) };
+        let (result, _) = run_main(runtime, main, seed, ctrl_c);
         result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
@@ -145,9 +176,47 @@ impl Runner {
         };
         runtime.closing.set(true);
         finish_tasks(&runtime, self.shutdown_timeout);
+        finalize(&runtime, self.shutdown_timeout);
         runtime.drop_tasks();
+        runtime.drop_tasks(); // those that the destructors have made
+        runtime.close_mailbox(); // before the threads, which may wait for an answer
+        finish_calls(&runtime);
+        runtime.drop_tasks(); // those that the calls have made
+        close_pool(&runtime, self.thread_timeout);
         runtime.close();
     }
+}
+
+impl Runner {
+    #[track_caller]
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
+        runtime.mailbox()
+    }
+}
+
+/// Runs `finalizer` when this thread's runtime is closed: after all tasks have ended, the last one given first, with as
+/// much time as the tasks had.
+///
+/// # Panics
+/// Outside of a runtime.
+///
+/// ```
+/// # use std::{cell::Cell, rc::Rc};
+/// let closed = Rc::new(Cell::new(false));
+/// let place = closed.clone();
+/// ringio::run(async {
+///     ringio::at_close(async move {
+///         let _ = ringio::yield_now().await;
+///         place.set(true);
+///     });
+/// });
+/// assert!(closed.get());
+/// ```
+#[doc(alias = "asyncio.loop.shutdown_asyncgens")]
+#[track_caller]
+pub fn at_close(finalizer: impl Future<Output = ()> + 'static) {
+    context::with(|runtime| runtime.finalizers.borrow_mut().push(Box::pin(finalizer)));
 }
 
 impl Drop for Runner {
@@ -167,6 +236,33 @@ impl RunnerBuilder {
     /// How long [`Runner::close`] waits for tasks; `None` waits for ever.
     pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> RunnerBuilder {
         self.shutdown_timeout = timeout.into();
+        self
+    }
+
+    /// Debug mode ([`set_debug`](crate::set_debug)); `None`: on when the environment variable `RINGIO_DEBUG` is `1`.
+    pub fn debug(mut self, on: impl Into<Option<bool>>) -> RunnerBuilder {
+        self.debug = on.into();
+        self
+    }
+
+    /// In debug mode, a step of a task that takes longer than this is reported (100 ms unless set otherwise).
+    #[doc(alias = "asyncio.loop.slow_callback_duration")]
+    pub fn slow_callback_duration(mut self, limit: Duration) -> RunnerBuilder {
+        self.slow = Some(limit);
+        self
+    }
+
+    /// How many threads there may be for calls that block ([`to_thread`](crate::to_thread), look-ups of names). At least
+    /// one.
+    pub fn threads_max(mut self, threads: usize) -> RunnerBuilder {
+        self.threads_max = threads.max(1);
+        self
+    }
+
+    /// How long [`Runner::close`] waits for such calls (300 s unless set otherwise). Those that take longer are reported
+    /// and left alone.
+    pub fn thread_shutdown_timeout(mut self, timeout: Duration) -> RunnerBuilder {
+        self.thread_timeout = timeout;
         self
     }
 
@@ -226,13 +322,15 @@ impl RunnerBuilder {
     /// # Errors
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
-        let runtime = Runtime::new(&self.config, self.handler)?;
+        let settings = Settings { threads_max: self.threads_max, debug: Debug::new(self.debug, self.slow) };
+        let runtime = Runtime::new(&self.config, self.handler, settings)?;
         // A simulated process is not one that another can look at.
         let is_real = runtime.port.calls().world().is_none();
         if is_real && self.inspect.unwrap_or_else(inspect::is_wanted) {
             inspect::begin(&runtime)?;
         }
-        Ok(Runner { runtime: Some(runtime), shutdown_timeout: self.shutdown_timeout, ctrl_c: self.ctrl_c })
+        let RunnerBuilder { shutdown_timeout, thread_timeout, ctrl_c, .. } = self;
+        Ok(Runner { runtime: Some(runtime), shutdown_timeout, thread_timeout, ctrl_c })
     }
 }
 
@@ -273,14 +371,18 @@ impl<O> Finish<O> for AsItIs {
     }
 }
 
-fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> Result<F::Output, Box<dyn Any + Send>> {
+/// What came of `main`, or its panic.
+type Ran<O> = Result<O, Box<dyn Any + Send>>;
+
+fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> (Ran<F::Output>, Option<Vars>) {
     let Some(_inside) = context::enter(runtime) else { unreachable!("asked for before") };
     let signal = install_ctrl_c(runtime, ctrl_c);
     let core = runtime.core(seed);
     // SAFETY: `Main` drops the body, or the result, before this function ends, also when it unwinds; and the runtime is
     // this thread's.
-    let main = Main(unsafe { Typed::new::<F, AsItIs>(main, core, &runtime.inbox, &runtime.spares) });
-    let task = main.0.task();
+    let mut main = Main(unsafe { Typed::new::<F, AsItIs>(main, core, &runtime.inbox, &runtime.spares) });
+    let task = main.0.task().clone();
+    let task = &task;
     runtime.enroll(task);
     let mut interrupted = false;
     while !task.is_done() {
@@ -292,11 +394,12 @@ fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> 
             cancel_task(task);
         }
     }
-    match main.0.take() {
+    let ran = match main.0.take() {
         Some(Outcome::Value(value)) => Ok(value),
         Some(Outcome::Panic(payload)) => Err(payload),
         None => unreachable!("nobody else can take the result of main"),
-    }
+    };
+    (ran, task.core().vars())
 }
 
 /// The driver can do no more.
@@ -352,6 +455,51 @@ fn finish_tasks(runtime: &Runtime, timeout: Option<Duration>) {
         drop(alarm);
         if clock.now() >= end {
             return report_left(runtime);
+        }
+    }
+}
+
+/// RUN7 (d): runs the finalizers, the last one first, each with as much time as the tasks had; then ends what they made.
+fn finalize(runtime: &Runtime, timeout: Option<Duration>) {
+    if runtime.finalizers.borrow().is_empty() {
+        return;
+    }
+    while let Some(finalizer) = { runtime.finalizers.borrow_mut().pop() } {
+        runtime.closing.set(false);
+        let seed = Seed { name: Some("finalizer".into()), spawned_at: Location::caller(), vars: None };
+        let typed = runtime.spawn::<_, AsItIs>(finalizer, seed);
+        let task = typed.task();
+        let _ = task.detach(); // nobody awaits it: a panic is reported
+        let end = runtime.port.clock().now().after(timeout.unwrap_or(Duration::MAX));
+        let alarm = Alarm::Wake(Waiter::Foreign(Waker::noop().clone()));
+        let key = runtime.timers.borrow_mut().insert(end, alarm);
+        while !task.is_done() && runtime.port.clock().now() < end {
+            if runtime.turn(|| task.is_done()).is_err() {
+                break;
+            }
+        }
+        let alarm = runtime.timers.borrow_mut().remove(key);
+        drop(alarm);
+        runtime.closing.set(true);
+    }
+    finish_tasks(runtime, timeout);
+}
+
+/// RUN7 (e)
+fn close_pool(runtime: &Runtime, timeout: Duration) {
+    let left = runtime.pool.close(timeout);
+    if left > 0 {
+        let message = format!("{left} threads are still busy with calls given to to_thread(); they are left alone");
+        let kind = ReportKind::ThreadsAbandoned;
+        runtime.report(&ErrorReport { kind, task: None, spawned_at: None, message });
+    }
+}
+
+/// Lets what the ends of the last tasks have called for run.
+fn finish_calls(runtime: &Runtime) {
+    for _ in 0..CALL_ROUNDS_MAX {
+        if runtime.ready.len() == 0 || runtime.turn(|| true).is_err() {
+            return;
         }
     }
 }

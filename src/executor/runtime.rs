@@ -2,22 +2,31 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
-    rc::Rc,
+    pin::Pin,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use slab::Slab;
+
 use super::{
     Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
-    cell::{Core, Ready, Registry, Spares},
+    cell::{Callback, Core, Ready, Registry, Spares},
     context::{self, Alive, Lent},
+    debug::Debug,
+    edges::Family,
     inbox::Inbox,
+    mailbox::Mailbox,
+    pool::Pool,
     report::{Handler, print},
     timers::Timers,
+    vars::{Vars, current_vars},
 };
 use crate::{driver::Config, op::Port, scope::Scope};
 
@@ -30,9 +39,22 @@ pub(crate) struct Runtime {
     /// The task that is being polled, and the scope it is in; no scope is its root scope.
     pub(super) current: Lent<TaskRef>,
     pub(super) scope: Lent<Rc<Scope>>,
+    /// A context that was entered for a while, or that of what belongs to no task.
+    pub(super) ambient: RefCell<Option<Vars>>,
+    /// The context of main futures, once there is one.
+    pub(super) base: RefCell<Option<Vars>>,
     /// Waits that the current task may still find ready before it has to let others run.
     pub(super) budget: Cell<u32>,
     pub(super) spares: Spares,
+    /// For calls that block.
+    pub(crate) pool: Pool,
+    pub(super) mailbox: RefCell<Option<(Arc<Mailbox>, TaskRef)>>,
+    /// Tasks that other threads have asked for, by their ids.
+    pub(super) guests: RefCell<BTreeMap<u64, TaskRef>>,
+    pub(super) debug: Debug,
+    pub(super) families: RefCell<Slab<Weak<dyn Family>>>,
+    /// To be run at the end, the last one first.
+    pub(super) finalizers: RefCell<Vec<Finalizer>>,
     /// New tasks are cancelled at once.
     pub(super) closing: Cell<bool>,
     pub(super) alive: Alive,
@@ -43,10 +65,21 @@ pub(crate) struct Runtime {
     handler: Handler,
 }
 
+/// What is set beside the driver.
+pub(super) struct Settings {
+    pub(super) threads_max: usize,
+    pub(super) debug: Debug,
+}
+
+/// What a runtime does at its end.
+pub(crate) type Finalizer = Pin<Box<dyn Future<Output = ()>>>;
+
 /// What a new task is made with.
 pub(crate) struct Seed {
     pub(crate) name: Option<Rc<str>>,
     pub(crate) spawned_at: &'static Location<'static>,
+    /// Shared with whoever gave it; otherwise the task gets a copy of its creator's.
+    pub(crate) vars: Option<Vars>,
 }
 
 /// Task ids are unique in the process; a runtime takes so many at a time.
@@ -58,7 +91,7 @@ pub(super) const BUDGET: u32 = 128;
 
 impl Runtime {
     /// At an address that does not change: this thread keeps a list of its runtimes.
-    pub(super) fn new(config: &Config, handler: Option<Handler>) -> io::Result<Box<Runtime>> {
+    pub(super) fn new(config: &Config, handler: Option<Handler>, settings: Settings) -> io::Result<Box<Runtime>> {
         let port = Rc::new(Port::open(config)?);
         let runtime = Box::new(Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
@@ -68,8 +101,16 @@ impl Runtime {
             tasks: Registry::default(),
             current: Lent::default(),
             scope: Lent::default(),
+            ambient: RefCell::new(None),
+            base: RefCell::new(current_vars().and_then(|vars| vars.copied())),
             budget: Cell::new(BUDGET),
             spares: Spares::default(),
+            pool: Pool::new(settings.threads_max),
+            mailbox: RefCell::new(None),
+            guests: RefCell::default(),
+            debug: settings.debug,
+            families: RefCell::default(),
+            finalizers: RefCell::default(),
             closing: Cell::new(false),
             alive: Alive::default(),
             inspector: RefCell::default(),
@@ -93,8 +134,33 @@ impl Runtime {
         typed
     }
 
+    /// Makes a task, calls `made` with it, and runs its first step at once (EG1). If that is its last one, the task never
+    /// gets into the run queue.
+    pub(crate) fn spawn_eager<F, M>(&self, body: F, seed: Seed, made: impl FnOnce(&TaskRef)) -> Typed<M::Result>
+    where
+        F: Future + 'static,
+        M: Finish<F::Output>,
+        M::Result: 'static,
+    {
+        let typed = Typed::of_static::<F, M>(body, self.core(seed), &self.inbox, &self.spares);
+        let task = typed.task();
+        self.register(task);
+        made(task);
+        let entered = self.ambient.take();
+        let run = || self.scope.without(|| self.current.during(task, || task.run()));
+        let ended = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+            task.fail(payload);
+            Some(Ending::Panic)
+        });
+        drop(self.ambient.replace(entered));
+        if let Some(ending) = ended {
+            self.end(task, ending);
+        }
+        typed
+    }
+
     /// Runs `body` as a task that nobody sees, from the next turn on; the end of the runtime does not wait for it.
-    pub(super) fn spawn_unlisted(&self, body: impl Future<Output = ()> + 'static) -> TaskRef {
+    pub(crate) fn spawn_unlisted(&self, body: impl Future<Output = ()> + 'static) -> TaskRef {
         struct Nothing;
         impl Finish<()> for Nothing {
             type Result = ();
@@ -108,9 +174,29 @@ impl Runtime {
         typed.task().clone()
     }
 
+    /// T6, T7: each in its context, on a later turn; one that panics keeps nobody from being called.
+    pub(crate) fn call_back(&self, task: TaskRef, callbacks: Vec<Callback>) {
+        self.spawn_unlisted(async move {
+            for callback in callbacks {
+                let subject = task.clone();
+                context::with(|runtime| {
+                    let call = || runtime.outside(callback.vars, || (callback.call)(subject));
+                    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+                        let message = "a done callback of this task panicked".to_owned();
+                        runtime.report_task(ReportKind::PanicInCallback, &task, message);
+                    }
+                });
+            }
+        });
+    }
+
     #[inline]
     pub(super) fn core(&self, seed: Seed) -> Core {
         let core = Core::new(self.next_id(), seed.spawned_at);
+        let vars = seed.vars.or_else(|| self.inherited());
+        if let Some(vars) = vars {
+            core.set_vars(vars);
+        }
         if let Some(name) = seed.name {
             core.set_name(name);
         }
@@ -128,8 +214,13 @@ impl Runtime {
     /// Puts a new task into the registry and the run queue.
     #[inline]
     pub(super) fn enroll(&self, task: &TaskRef) {
-        self.tasks.insert(task.clone());
+        self.register(task);
         self.schedule(task);
+    }
+
+    #[inline]
+    fn register(&self, task: &TaskRef) {
+        self.tasks.insert(task.clone());
         if self.closing.get() {
             crate::scope::cancel_task(task);
         }
@@ -156,6 +247,10 @@ impl Runtime {
     pub(super) fn end(&self, task: &TaskRef, ending: Ending) {
         let unseen = task.end(ending);
         self.forget(task);
+        let callbacks = task.core().take_callbacks();
+        if !callbacks.is_empty() {
+            self.call_back(task.clone(), callbacks);
+        }
         if unseen {
             self.report_unseen(task, ending);
         }
@@ -216,6 +311,7 @@ impl Runtime {
     /// Closes everything. What is dropped on the way may panic without harm to the rest.
     pub(super) fn close(&self) {
         self.inbox.close();
+        std::iter::from_fn(|| self.ready.pop()).for_each(drop);
         let alarms = self.timers.borrow_mut().take_all();
         drop(alarms);
         let mut refused = self.port.teardown();
@@ -237,7 +333,6 @@ impl Runtime {
             self.drop_stage(&task);
             self.end(&task, Ending::Cancelled);
         }
-        std::iter::from_fn(|| self.ready.pop()).for_each(drop);
     }
 }
 
@@ -245,6 +340,18 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         Alive::end(self);
     }
+}
+
+/// Reports a panic of what a task that is over had.
+pub(super) fn report_panic_in_drop() {
+    let message = "a callback or a context variable of a task panicked while it was dropped".to_owned();
+    let report = ErrorReport { kind: ReportKind::PanicInDrop, task: None, spawned_at: None, message };
+    context::try_with(|runtime| runtime.report(&report));
+}
+
+/// Calls back for a task that is done already.
+pub(crate) fn call_back(task: &TaskRef, callback: Callback) {
+    context::with_home(task.home(), |runtime| runtime.call_back(task.clone(), vec![callback]));
 }
 
 /// Reports an error that went with the handle of its task, to the runtime of the task if there still is one.

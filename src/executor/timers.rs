@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::Waiter;
+use super::{TaskRef, Waiter, debug::Watch};
 use crate::{clock::Tick, scope::Scope};
 
 pub(crate) struct Timers {
@@ -22,6 +22,7 @@ pub(crate) struct Timers {
 pub(crate) enum Alarm {
     Wake(Waiter),
     Expire(Rc<Scope>),
+    Watch(Box<Watch>),
 }
 
 /// Names a timer until it has fired or was cancelled.
@@ -94,6 +95,15 @@ impl Timers {
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Tick, &Alarm)> {
         self.heap.iter().filter_map(|entry| Some((entry.deadline, self.places[entry.place as usize].alarm.as_ref()?)))
+    }
+
+    /// When a timer wakes this very task.
+    pub(crate) fn deadline_of(&self, task: &TaskRef) -> Option<Tick> {
+        let wakes = |entry: &&Entry| {
+            let alarm = self.places[entry.place as usize].alarm.as_ref();
+            matches!(alarm, Some(Alarm::Wake(Waiter::Task(sleeper))) if sleeper.is(task))
+        };
+        self.heap.iter().find(wakes).map(|entry| entry.deadline)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {

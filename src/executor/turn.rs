@@ -75,7 +75,11 @@ impl Runtime {
         }
         self.budget.set(BUDGET);
         let task = running.insert(task);
+        let began = self.debug.is_on().then(|| self.port.clock().now());
         let ended = self.current.during(task, || task.run());
+        if let Some(began) = began {
+            self.check_step(task, began);
+        }
         let task = running.take();
         if let (Some(ending), Some(task)) = (ended, &task) {
             self.end(task, ending);
@@ -144,6 +148,7 @@ impl Runtime {
             match alarm {
                 Some(Alarm::Wake(waiter)) => waiter.wake(),
                 Some(Alarm::Expire(scope)) => scope.expire(),
+                Some(Alarm::Watch(watch)) => self.look_after(*watch),
                 None => return,
             }
         }

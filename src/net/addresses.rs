@@ -3,12 +3,9 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError},
-    task::{Poll, Waker},
-    thread,
 };
 
-use crate::executor::{context, wait};
+use crate::thread::to_thread;
 
 /// What names one or more internet addresses: an address, `"host:port"`, or `("host", port)`; or an array of these
 /// texts. The host `""` of a pair is all interfaces.
@@ -49,7 +46,7 @@ impl Addresses {
         }
     }
 
-    /// The addresses; a name is looked up on a thread of its own (OC2).
+    /// The addresses; a name is looked up on a thread of the pool (OC2), which a cancel abandons to it.
     pub(crate) async fn resolve(self) -> io::Result<Vec<SocketAddr>> {
         match self.0 {
             Inner::Known(addresses) => some(addresses),
@@ -112,39 +109,8 @@ fn malformed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// What the look-up thread and the waiting task share. A cancelled wait abandons the thread to its look-up.
-#[derive(Default)]
-struct LookUp {
-    found: Option<io::Result<Vec<SocketAddr>>>,
-    waiter: Option<Waker>,
-}
-
 async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let _outside = context::with(|runtime| runtime.port.calls().outside());
-    let shared = Arc::new(Mutex::new(LookUp::default()));
-    let answer = shared.clone();
-    thread::Builder::new().name("ringio-resolve".into()).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        let waiter = {
-            let mut look_up = answer.lock().unwrap_or_else(PoisonError::into_inner);
-            look_up.found = Some(found);
-            look_up.waiter.take()
-        };
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-    })?;
-    wait(|cx| {
-        let mut look_up = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match look_up.found.take() {
-            Some(found) => Poll::Ready(found),
-            None => {
-                look_up.waiter = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    })
-    .await?
+    to_thread(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)).await?
 }
 
 impl ToAddresses for Addresses {

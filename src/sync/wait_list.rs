@@ -287,7 +287,7 @@ impl<S> Place<S> {
         let waiter = self.waiter.take();
         let task = match &waiter {
             Some(Waiter::Task(task)) => Some(task),
-            Some(Waiter::Foreign(_)) | None => None,
+            Some(Waiter::Foreign(_) | Waiter::Arrival(..)) | None => None,
         };
         // While it is borrowed, the waiter is being polled, and sees for itself.
         let doomed = !self.shielded.get() && self.point.try_borrow().is_ok_and(|point| point.is_doomed(task));

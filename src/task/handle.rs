@@ -3,16 +3,19 @@
 use std::{
     fmt,
     future::Future,
+    io,
     panic::{Location, resume_unwind},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    sync::atomic::{AtomicU64, Ordering},
+    task,
+    task::Poll,
 };
 
-use super::TaskBuilder;
+use super::{Context, Frame, TaskBuilder, WaitDone, graph};
 use crate::{
-    error::{InvalidStateError, TaskError},
-    executor::{Ending, Outcome, TaskRef, Typed, report_unseen},
+    error::{CancelledError, InvalidStateError, TaskError},
+    executor::{Callback, Ending, Outcome, TaskRef, Typed, Vars, call_back, context, current_vars, report_unseen},
     scope::{CancelPoint, cancel_task},
 };
 
@@ -20,7 +23,9 @@ use crate::{
 /// task run on by itself.
 ///
 /// # Cancellation
-/// **Nothing lost**: a cancel of whoever awaits the task is handed down to it, and its real result is waited for.
+/// **Nothing lost**: a cancel of whoever awaits the task is handed down to it, and its real result is waited for. If the
+/// task has ended just then, the cancel is delivered and the result stays in the task: await `&mut task` to come back for
+/// it. [`wait_done`](Task::wait_done) hands no cancel down.
 #[doc(alias = "asyncio.Task")]
 pub struct Task<T, E> {
     typed: Typed<Result<T, E>>,
@@ -47,7 +52,24 @@ impl<T, E> Task<T, E> {
     }
 
     fn any(&self) -> AnyTask {
-        AnyTask::new(self.typed.task().clone())
+        AnyTask::new(self.task().clone())
+    }
+
+    pub(crate) fn task(&self) -> &TaskRef {
+        self.typed.task()
+    }
+
+    /// What came of it, taken out; a panic goes on here.
+    pub(super) fn take(&mut self) -> Option<Result<T, E>> {
+        match self.typed.take()? {
+            Outcome::Value(result) => Some(result),
+            Outcome::Panic(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// Whether it is done and has a value.
+    pub(super) fn is_ok(&self) -> bool {
+        matches!(self.typed.get(), Some(Outcome::Value(Ok(_))))
     }
 
     /// A handle without the type of the result.
@@ -106,43 +128,117 @@ impl<T, E> Task<T, E> {
         self.any().id()
     }
 
-    /// Calls `look` with the result, without taking it.
+    /// What came of it, without taking it: awaiting the task takes it.
     ///
     /// # Errors
     /// When the task has not ended, its result was taken, or it panicked.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let task = ringio::create_task(async { Ok::<_, ringio::CancelledError>(3) });
+    /// assert_eq!(task.result(), Err(ringio::InvalidStateError::NotDone));
+    /// task.wait_done().await?;
+    /// assert_eq!(task.result(), Ok(&Ok(3)));
+    /// # Ok::<_, ringio::CancelledError>(()) }).unwrap();
+    /// ```
     #[doc(alias = "asyncio.Task.result")]
-    pub fn with_result<R>(&self, look: impl FnOnce(&Result<T, E>) -> R) -> Result<R, InvalidStateError> {
-        if !self.done() {
-            return Err(InvalidStateError::NotDone);
+    pub fn result(&self) -> Result<&Result<T, E>, InvalidStateError> {
+        match self.typed.get() {
+            Some(Outcome::Value(result)) => Ok(result),
+            Some(Outcome::Panic(_)) => Err(InvalidStateError::Panicked),
+            None if self.done() => Err(InvalidStateError::Taken),
+            None => Err(InvalidStateError::NotDone),
         }
-        self.typed.look(|result| result.map(look)).ok_or(InvalidStateError::Taken)
+    }
+
+    /// The error that came of it; `None` when it was a value. A cancel is an error like others.
+    ///
+    /// # Errors
+    /// As [`Task::result`].
+    #[doc(alias = "asyncio.Task.exception")]
+    pub fn exception(&self) -> Result<Option<&E>, InvalidStateError> {
+        self.result().map(|result| result.as_ref().err())
+    }
+
+    /// Calls `look` with the result, without taking it.
+    ///
+    /// # Errors
+    /// As [`Task::result`].
+    pub fn with_result<R>(&self, look: impl FnOnce(&Result<T, E>) -> R) -> Result<R, InvalidStateError> {
+        self.result().map(look)
+    }
+
+    /// See [`AnyTask::wait_done`].
+    pub fn wait_done(&self) -> WaitDone {
+        self.any().wait_done()
+    }
+
+    /// See [`AnyTask::add_done_callback`].
+    #[doc(alias = "asyncio.Task.add_done_callback")]
+    pub fn add_done_callback(&self, call: impl FnOnce(&AnyTask) + 'static) -> CallbackId {
+        self.any().add_done_callback(call)
+    }
+
+    /// See [`AnyTask::remove_done_callback`].
+    #[doc(alias = "asyncio.Task.remove_done_callback")]
+    pub fn remove_done_callback(&self, id: CallbackId) -> bool {
+        self.any().remove_done_callback(id)
+    }
+
+    /// See [`AnyTask::stack`].
+    #[doc(alias = "asyncio.Task.get_stack")]
+    pub fn stack(&self, limit: impl Into<Option<usize>>) -> Vec<Frame> {
+        self.any().stack(limit)
+    }
+
+    /// See [`AnyTask::print_stack`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    #[doc(alias = "asyncio.Task.print_stack")]
+    pub fn print_stack(&self, limit: impl Into<Option<usize>>, out: &mut dyn io::Write) -> io::Result<()> {
+        self.any().print_stack(limit, out)
+    }
+
+    /// The context variables of the task: this very object, not a copy.
+    #[doc(alias = "asyncio.Task.get_context")]
+    pub fn context(&self) -> Context {
+        self.any().context()
+    }
+
+    /// The name of the type of its body.
+    #[doc(alias = "asyncio.Task.get_coro")]
+    pub fn body_type_name(&self) -> &'static str {
+        self.any().body_type_name()
     }
 }
 
 impl<T, E: TaskError> Future for Task<T, E> {
     type Output = Result<T, E>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<T, E>> {
         let this = &mut *self;
         let task = this.typed.task();
+        let begun = this.point.has_begun();
+        let mut cancelled = begun && this.point.check(cx.waker()).is_err();
         if task.is_done() {
             this.point.end();
-            return match this.typed.take() {
-                Some(Outcome::Value(result)) => Poll::Ready(result),
-                Some(Outcome::Panic(payload)) => resume_unwind(payload),
+            if cancelled {
+                return Poll::Ready(Err(CancelledError.into())); // C10: the result stays in the task
+            }
+            return match this.take() {
+                Some(result) => Poll::Ready(result),
                 None => panic!("a task was awaited again after its result was taken"),
             };
         }
         assert!(!task.is_woken_by(cx.waker()), "a task awaits itself: that would never end");
-        let begun = this.point.has_begun();
-        let point = if begun { this.point.check(cx.waker()) } else { this.point.begin(cx.waker()) };
-        if point.is_err() {
-            // C12: the cancel is the awaited task's now; how it ends is how this wait ends.
-            request_cancel(task, None);
-            if !begun {
-                // It was delivered, so the wait begins undisturbed.
-                let _ = this.point.begin(cx.waker());
-            }
+        if !begun && this.point.begin(cx.waker()).is_err() {
+            cancelled = true;
+            // It was delivered, so the wait begins undisturbed.
+            let _ = this.point.begin(cx.waker());
+        }
+        if cancelled {
+            hand_down(task);
         }
         task.core().add_joiner(cx.waker());
         Poll::Pending
@@ -151,13 +247,12 @@ impl<T, E: TaskError> Future for Task<T, E> {
 
 impl<T, E> Drop for Task<T, E> {
     fn drop(&mut self) {
-        let task = self.typed.task();
-        if task.detach() {
+        if self.typed.task().detach() {
             let ending = match self.typed.take() {
                 Some(Outcome::Panic(_)) => Ending::Panic,
                 Some(Outcome::Value(_)) | None => Ending::Error,
             };
-            report_unseen(task, ending);
+            report_unseen(self.typed.task(), ending);
         }
     }
 }
@@ -240,9 +335,95 @@ impl AnyTask {
         self.task.core().id
     }
 
+    /// Waits until the task has ended, however it ends. For any number of waiters.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let task = ringio::create_task(async { Ok::<_, ringio::CancelledError>(3) });
+    /// let any = task.to_any();
+    /// any.wait_done().await?;
+    /// assert!(any.done());
+    /// assert_eq!(task.await?, 3);
+    /// # Ok::<_, ringio::CancelledError>(()) }).unwrap();
+    /// ```
+    pub fn wait_done(&self) -> WaitDone {
+        WaitDone::new(self.task.clone())
+    }
+
+    /// Calls `call` when the task has ended: on a later turn, in the order in which such calls were added, with the
+    /// context variables of whoever adds it. A panic in it goes to the error handler.
+    pub fn add_done_callback(&self, call: impl FnOnce(&AnyTask) + 'static) -> CallbackId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let call = Box::new(move |task| call(&AnyTask { task }));
+        let callback = Callback { id, vars: current_vars().and_then(|vars| vars.copied()), call };
+        if self.done() {
+            call_back(&self.task, callback);
+        } else {
+            self.task.core().add_callback(callback);
+        }
+        CallbackId(id)
+    }
+
+    /// False when there is no such call to come.
+    pub fn remove_done_callback(&self, id: CallbackId) -> bool {
+        self.task.core().remove_callback(id.0)
+    }
+
+    /// Where the task is: where it was made, and what it waits for, as far as that is known. The newest `limit` of these;
+    /// none when it has ended.
+    pub fn stack(&self, limit: impl Into<Option<usize>>) -> Vec<Frame> {
+        graph::stack(&self.task, limit.into())
+    }
+
+    /// Writes [`AnyTask::stack`], one line each.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn print_stack(&self, limit: impl Into<Option<usize>>, out: &mut dyn io::Write) -> io::Result<()> {
+        graph::print_stack(&self.task, limit.into(), out)
+    }
+
+    /// The context variables of the task: this very object, not a copy.
+    pub fn context(&self) -> Context {
+        let core = self.task.core();
+        Context::of(core.vars().unwrap_or_else(|| {
+            let vars = Vars::default();
+            core.set_vars(vars.clone());
+            vars
+        }))
+    }
+
+    /// The name of the type of its body.
+    pub fn body_type_name(&self) -> &'static str {
+        self.task.body_type()
+    }
+
+    #[cfg(feature = "internals")]
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
+    pub(super) fn into_ref(self) -> TaskRef {
+        self.task
+    }
+
     /// Where the task was made.
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.task.core().spawned_at
+    }
+}
+
+impl PartialOrd for AnyTask {
+    fn partial_cmp(&self, other: &AnyTask) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for AnyTask {
+    /// In the order of their ids.
+    fn cmp(&self, other: &AnyTask) -> std::cmp::Ordering {
+        self.id().cmp(&other.id())
     }
 }
 
@@ -266,8 +447,18 @@ impl fmt::Debug for AnyTask {
     }
 }
 
+/// Names a call that [`AnyTask::add_done_callback`] added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallbackId(u64);
+
+/// C12: the cancel is the awaited task's now, with its reason; how it ends is how this wait ends.
+pub(super) fn hand_down(task: &TaskRef) {
+    let message = context::with_task(|_, waiting, _| waiting.core().message()).flatten();
+    request_cancel(task, message);
+}
+
 /// C1: true when the task has not ended.
-fn request_cancel(task: &TaskRef, message: Option<Rc<str>>) -> bool {
+pub(super) fn request_cancel(task: &TaskRef, message: Option<Rc<str>>) -> bool {
     if task.is_done() {
         task.saw(); // E2: whoever cancels it no longer wants its error
         return false;

@@ -1,12 +1,28 @@
 //! Tasks and the waits that every program uses.
 
+mod as_completed;
+mod context;
+mod gather;
+mod graph;
+mod group;
 mod handle;
 mod outcome;
+mod several;
+mod shield;
 mod sleep;
 mod spawn;
 mod timeout;
+mod wait;
 
-pub use handle::{AnyTask, Task};
-pub use sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
+pub use as_completed::{AsCompleted, Completions, NextCompleted, as_completed};
+pub use context::{Context, ContextVar, Token};
+pub use gather::{Batch, Gather, GatherResults, Tasks, gather, gather_tasks, task_of};
+pub use graph::{CallGraph, Frame, capture_call_graph, dump_tasks, format_call_graph, print_call_graph};
+pub use group::{GroupClosedError, TaskGroup};
+pub use handle::{AnyTask, CallbackId, Task};
+pub use several::WaitDone;
+pub use shield::{Cancellable, Shield, cancellable, shield, shielded};
+pub use sleep::{Sleep, YieldNow, sleep, sleep_secs, sleep_until, sleep_with, yield_now};
 pub use spawn::{TaskBuilder, all_tasks, create_task, current_task};
 pub use timeout::{Timeout, timeout, timeout_at, wait_for};
+pub use wait::{AsTask, ReturnWhen, Wait, Waited, wait};

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use crate::{
     clock::Tick,
     error::CancelledError,
-    executor::{Alarm, TimerKey, Waiter, context},
+    executor::{Alarm, Arrivals, DEADLINE, TimerKey, Waiter, context},
     scope::CancelPoint,
 };
 
@@ -30,6 +31,33 @@ use crate::{
 #[doc(alias = "asyncio.sleep")]
 pub fn sleep(delay: Duration) -> Sleep {
     Sleep::new(if delay.is_zero() { Until::Turn } else { Until::Delay(delay) })
+}
+
+/// [`sleep`] that gives `value` when it is over.
+///
+/// # Cancellation
+/// **Nothing lost** but the value: the timer goes at once.
+///
+/// ```
+/// # use std::time::Duration;
+/// # ringio::run(async {
+/// assert_eq!(ringio::sleep_with(Duration::from_millis(1), "over").await, Ok("over"));
+/// # });
+/// ```
+pub async fn sleep_with<T>(delay: Duration, value: T) -> Result<T, CancelledError> {
+    sleep(delay).await?;
+    Ok(value)
+}
+
+/// [`sleep`] for a number of seconds; for nothing or less it lets the others run once.
+///
+/// # Panics
+/// When `seconds` is not a number.
+#[track_caller]
+pub fn sleep_secs(seconds: f64) -> Sleep {
+    assert!(!seconds.is_nan(), "sleep_secs: the delay is not a number");
+    // What is too large for a Duration is for ever.
+    sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
 /// Waits until `deadline`.
@@ -110,10 +138,12 @@ impl Future for Sleep {
         let this = &mut *self;
         if !this.point.has_begun() {
             if let Until::Turn = this.until {
-                this.point.begin_for_a_turn(cx.waker())?;
                 this.until = Until::NextTurn;
+                this.point.begin_for_a_turn(cx.waker())?;
+            } else if let Err(cancelled) = this.point.begin(cx.waker()) {
+                this.until = Until::NextTurn;
+                return Poll::Ready(Err(cancelled));
             } else {
-                this.point.begin(cx.waker())?;
                 this.start(cx);
             }
             return Poll::Pending;
@@ -130,7 +160,30 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
+        if let Until::Turn | Until::Delay(_) | Until::Instant(_) = self.until {
+            context::try_with(|runtime| runtime.never_awaited("a sleep"));
+        }
         self.cancel_timer();
+    }
+}
+
+/// A time that arrives, unless it is dropped before.
+pub(super) struct Deadline(TimerKey);
+
+impl Deadline {
+    pub(super) fn after(delay: Duration, arrivals: Rc<Arrivals>) -> Deadline {
+        context::with(|runtime| {
+            let deadline = runtime.port.clock().now().after(delay);
+            let alarm = Alarm::Wake(Waiter::Arrival(arrivals, DEADLINE));
+            Deadline(runtime.timers.borrow_mut().insert(deadline, alarm))
+        })
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let alarm = context::try_with(|runtime| runtime.timers.borrow_mut().remove(self.0));
+        drop(alarm);
     }
 }
 

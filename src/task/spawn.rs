@@ -2,10 +2,10 @@
 
 use std::{fmt, future::Future, panic::Location, rc::Rc};
 
-use super::{AnyTask, Task};
+use super::{AnyTask, Context, Task, TaskGroup};
 use crate::{
-    error::Outcome,
-    executor::{Ending, Finish, Seed, context},
+    error::{Outcome, TaskError},
+    executor::{Ending, Finish, Seed, TaskRef, Vars, context},
 };
 
 /// Starts a task: `body` runs beside its creator from the next turn on, and goes on when the handle is dropped.
@@ -26,7 +26,19 @@ where
     F: Future + 'static,
     F::Output: Outcome,
 {
-    spawn(body, None, Location::caller())
+    Settings::at(Location::caller()).spawn(body)
+}
+
+/// [`create_task`] on behalf of somebody.
+pub(super) fn spawn_at<F>(
+    body: F,
+    spawned_at: &'static Location<'static>,
+) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
+where
+    F: Future + 'static,
+    F::Output: Outcome,
+{
+    Settings::at(spawned_at).spawn(body)
 }
 
 /// Settings of a new task; made by [`Task::builder`].
@@ -34,6 +46,8 @@ where
 #[must_use = "call spawn()"]
 pub struct TaskBuilder {
     name: Option<Rc<str>>,
+    context: Option<Context>,
+    eager: bool,
 }
 
 impl TaskBuilder {
@@ -47,6 +61,42 @@ impl TaskBuilder {
         self
     }
 
+    /// The context variables of the task: this very context, not a copy. What the task sets is seen by whoever shares it.
+    pub fn context(mut self, context: Context) -> TaskBuilder {
+        self.context = Some(context);
+        self
+    }
+
+    /// Whether the task begins with a first step at once, before `spawn` returns. If that is its last step already, the
+    /// task costs no turn of the loop.
+    ///
+    /// ```
+    /// # ringio::run(async {
+    /// let task = ringio::Task::builder().eager(true).spawn(async { Ok::<_, ringio::CancelledError>(1) });
+    /// assert!(task.done());
+    /// # });
+    /// ```
+    #[doc(alias = "asyncio.eager_task_factory")]
+    pub fn eager(mut self, eager: bool) -> TaskBuilder {
+        self.eager = eager;
+        self
+    }
+
+    fn settings(self, spawned_at: &'static Location<'static>) -> Settings {
+        Settings { name: self.name, vars: self.context.map(Context::into_vars), eager: self.eager, spawned_at }
+    }
+
+    /// As [`TaskGroup::create_task`].
+    #[track_caller]
+    pub fn spawn_in<T, E, F>(self, group: &TaskGroup<E>, body: F) -> Task<T, E>
+    where
+        T: 'static,
+        E: TaskError,
+        F: Future<Output = Result<T, E>> + 'static,
+    {
+        group.spawn(body, self.settings(Location::caller()))
+    }
+
     /// As [`create_task`].
     #[track_caller]
     pub fn spawn<F>(self, body: F) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
@@ -54,28 +104,57 @@ impl TaskBuilder {
         F: Future + 'static,
         F::Output: Outcome,
     {
-        spawn(body, self.name, Location::caller())
+        self.settings(Location::caller()).spawn(body)
     }
 }
 
 impl fmt::Debug for TaskBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskBuilder").field("name", &self.name).finish()
+        f.debug_struct("TaskBuilder").field("name", &self.name).field("eager", &self.eager).finish_non_exhaustive()
     }
 }
 
-#[track_caller]
-fn spawn<F>(
-    body: F,
+/// What a task is made with.
+pub(super) struct Settings {
     name: Option<Rc<str>>,
+    vars: Option<Vars>,
+    eager: bool,
     spawned_at: &'static Location<'static>,
-) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
-where
-    F: Future + 'static,
-    F::Output: Outcome,
-{
-    let seed = Seed { name, spawned_at };
-    Task::new(context::with(|runtime| runtime.spawn::<F, AsResult>(body, seed)))
+}
+
+impl Settings {
+    pub(super) fn at(spawned_at: &'static Location<'static>) -> Settings {
+        Settings { name: None, vars: None, eager: false, spawned_at }
+    }
+
+    #[track_caller]
+    pub(super) fn spawn<F>(self, body: F) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        self.spawn_as::<F, AsResult, _, _>(body, |_| ())
+    }
+
+    /// `made` is called with the task before its first step.
+    #[track_caller]
+    #[inline]
+    pub(super) fn spawn_as<F, M, T, E>(self, body: F, made: impl FnOnce(&TaskRef)) -> Task<T, E>
+    where
+        F: Future + 'static,
+        M: Finish<F::Output, Result = Result<T, E>>,
+        Result<T, E>: 'static,
+    {
+        let seed = Seed { name: self.name, spawned_at: self.spawned_at, vars: self.vars };
+        Task::new(context::with(|runtime| {
+            if self.eager {
+                return runtime.spawn_eager::<F, M>(body, seed, made);
+            }
+            let typed = runtime.spawn::<F, M>(body, seed);
+            made(typed.task());
+            typed
+        }))
+    }
 }
 
 /// The result of a task is its outcome as a plain `Result`.

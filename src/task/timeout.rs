@@ -129,8 +129,15 @@ where
     let body = pin!(body(&limit));
     let outcome = Scoped { scope: &limit.scope, body }.await;
     match outcome {
-        Ok(outcome) if !outcome.is_cancelled() || !limit.is_own_cancel() => outcome,
-        Ok(outcome) => outcome.with_error(TimeoutError.into()),
+        Ok(outcome) if !outcome.is_cancelled() => outcome,
+        Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
+        Ok(outcome) => {
+            if limit.expired() {
+                // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
+                limit.scope.deliver_outside();
+            }
+            outcome
+        }
         Err(outcome) => outcome,
     }
 }
@@ -169,12 +176,7 @@ impl Timeout {
     }
 
     fn arm(&self, deadline: Option<Tick>) {
-        self.scope.deadline.set(deadline);
-        if let Some(deadline) = deadline {
-            let alarm = Alarm::Expire(self.scope.clone());
-            let key = context::with(|runtime| runtime.timers.borrow_mut().insert(deadline, alarm));
-            self.scope.timer.set(Some(key));
-        }
+        arm_scope(&self.scope, deadline);
     }
 
     fn disarm(&self) {
@@ -193,6 +195,16 @@ impl fmt::Debug for Timeout {
     }
 }
 
+/// Lets a scope expire when its time has come.
+pub(super) fn arm_scope(scope: &Rc<Scope>, deadline: Option<Tick>) {
+    scope.deadline.set(deadline);
+    if let Some(deadline) = deadline {
+        let alarm = Alarm::Expire(scope.clone());
+        let key = context::with(|runtime| runtime.timers.borrow_mut().insert(deadline, alarm));
+        scope.timer.set(Some(key));
+    }
+}
+
 fn cancel_timer(timer: Option<crate::executor::TimerKey>) {
     if let Some(key) = timer {
         let alarm = context::try_with(|runtime| runtime.timers.borrow_mut().remove(key));
@@ -200,8 +212,8 @@ fn cancel_timer(timer: Option<crate::executor::TimerKey>) {
     }
 }
 
-/// Leaves the scope, however the timeout ends.
-struct Left<'a>(&'a Rc<Scope>);
+/// Leaves the scope, however what runs in it ends.
+pub(super) struct Left<'a>(pub(super) &'a Rc<Scope>);
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {

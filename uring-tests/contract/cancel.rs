@@ -271,6 +271,7 @@ fn neither_the_value_of_a_task_nor_the_cancel_of_its_awaiter_is_lost() {
         send.send(7).unwrap();
         turns(1).await; // inner has ended, outer is woken and runs after us
         outer.cancel();
+        // The cancel comes first, the value stays with the task: `(value, next)` would be the other order.
         assert_eq!(outer.await, Ok((7, Err(CancelledError))));
     });
 }

@@ -2,9 +2,9 @@
 
 use std::{cell::Cell, io, rc::Rc};
 
-use ringio::{CancelledError, Runner, create_task, current_task, sleep, yield_now};
+use ringio::{CancelledError, ReportKind, Runner, create_task, current_task, sleep, yield_now};
 
-use super::{Trace, forever, in_time, panic_text, turns};
+use super::{Reports, Trace, forever, in_time, panic_text, turns};
 
 #[test]
 fn run_returns_what_main_returns_whatever_it_is() {
@@ -225,5 +225,52 @@ fn profile_and_queue_sizes_are_what_was_asked_for() {
         runner.run(turns(2));
         let text = panic_text(|| drop(Runner::builder().profile("fancy")));
         assert!(text.contains("fancy") && text.contains("base, multi or full"), "{text}");
+    });
+}
+
+#[test]
+fn finalizers_run_after_the_tasks_the_last_one_first() {
+    // RUN7 (d): also when main failed; they may wait, and make tasks.
+    in_time(|| {
+        let trace = Trace::default();
+        let log = trace.clone();
+        let failed: io::Result<()> = ringio::run(async {
+            for name in ["first", "second"] {
+                let log = log.clone();
+                ringio::at_close(async move {
+                    turns(2).await;
+                    let task = create_task(async { Ok::<_, CancelledError>(yield_now().await) });
+                    assert_eq!(task.await, Ok(Ok(())), "not cancelled");
+                    log.add(name);
+                });
+            }
+            let log = log.clone();
+            create_task(async move {
+                let _ = forever().await;
+                log.add("task");
+            });
+            turns(1).await;
+            Err(io::Error::other("main"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "main");
+        assert_eq!(trace.take(), "task second first");
+    });
+}
+
+#[test]
+fn finalizer_that_does_not_end_or_panics_harms_nobody() {
+    // RUN7 (d), RUN8
+    in_time(|| {
+        let (reports, trace) = (Reports::default(), Trace::default());
+        let mut runner = reports.builder().shutdown_timeout(std::time::Duration::from_millis(5)).build().unwrap();
+        let log = trace.clone();
+        runner.run(async move {
+            ringio::at_close(async move { log.add("last") });
+            ringio::at_close(super::stubborn());
+            ringio::at_close(super::panics("finalizer"));
+        });
+        runner.close();
+        assert_eq!(trace.take(), "last");
+        assert_eq!(reports.kinds(), [ReportKind::PanicNeverRetrieved, ReportKind::TaskAbandoned]);
     });
 }

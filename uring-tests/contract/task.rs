@@ -286,3 +286,159 @@ fn a_task_ended_by_its_own_step_is_not_listed_in_that_step() {
         assert_eq!(seen.get(), Some(true));
     });
 }
+
+#[test]
+fn callbacks_run_on_a_later_turn_in_their_order() {
+    // T6: with the task; twice if added twice; also when the task is done already.
+    on_ring(async || {
+        let trace = Trace::default();
+        let task = create_task(async {});
+        let known = task.to_any();
+        let add = |name: &'static str| {
+            let (log, known) = (trace.clone(), known.clone());
+            task.add_done_callback(move |done| {
+                assert!(*done == known && done.done());
+                log.add(name);
+            })
+        };
+        let (_, two, _) = (add("one"), add("two"), add("one"));
+        assert!(task.remove_done_callback(two) && !task.remove_done_callback(two));
+        until(|| task.done()).await;
+        assert_eq!(trace.take(), "", "not in the step of its end");
+        turns(1).await;
+        assert_eq!(trace.take(), "one one");
+        let late = add("late");
+        assert_eq!(trace.take(), "");
+        assert!(!task.remove_done_callback(late), "it is on its way");
+        turns(1).await;
+        assert_eq!(trace.take(), "late");
+        assert_eq!(all_tasks().len(), 1);
+    });
+}
+
+#[test]
+fn callback_that_panics_is_reported_and_the_others_run() {
+    // T7
+    in_time(|| {
+        let (reports, trace) = (Reports::default(), Trace::default());
+        let mut runner = reports.runner();
+        runner.run(async {
+            let task = Task::builder().name("subject").spawn(async {});
+            task.add_done_callback(|_| std::panic::panic_any("callback"));
+            let log = trace.clone();
+            task.add_done_callback(move |_| log.add("ran"));
+            task.await.unwrap();
+            turns(2).await;
+        });
+        runner.close();
+        assert_eq!(trace.take(), "ran");
+        assert_eq!(reports.kinds(), [ReportKind::PanicInCallback]);
+        assert!(reports.texts()[0].contains("subject"), "{:?}", reports.texts());
+    });
+}
+
+#[test]
+fn callbacks_of_tasks_that_end_with_the_runtime_run() {
+    // T6, RUN7
+    in_time(|| {
+        let trace = Trace::default();
+        let log = trace.clone();
+        ringio::run(async {
+            create_task(forever()).add_done_callback(move |task| log.add(task.cancelled()));
+            turns(1).await;
+        });
+        assert_eq!(trace.take(), "true");
+    });
+}
+
+#[test]
+fn callback_that_never_runs_is_dropped() {
+    // Its captures may refer to the task itself: no cycle keeps the two alive.
+    on_ring(async || {
+        let held = Rc::new(());
+        let task = create_task(forever());
+        let (own, kept) = (task.to_any(), held.clone());
+        let id = task.add_done_callback(move |_| drop((own, kept)));
+        assert!(task.remove_done_callback(id));
+        assert_eq!(Rc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn error_is_there_to_be_looked_at() {
+    // T4: None, the error, or why there is neither; a cancel is an error like others.
+    on_ring(async || {
+        let good = create_task(async { io::Result::Ok(1) });
+        let bad = create_task(async { Err::<(), _>(io::Error::other("mine")) });
+        let panicked = create_task(panics("a panic"));
+        let cancelled = create_task(forever());
+        assert_eq!(good.exception().err(), Some(InvalidStateError::NotDone));
+        turns(1).await;
+        cancelled.cancel();
+        until(|| cancelled.done()).await;
+        assert!(good.exception().unwrap().is_none());
+        assert_eq!(bad.exception().unwrap().unwrap().to_string(), "mine");
+        assert_eq!(cancelled.exception(), Ok(Some(&CancelledError)));
+        assert_eq!(panicked.result(), Err(InvalidStateError::Panicked));
+        let (one, two) = (good.result().unwrap(), good.result().unwrap());
+        assert_eq!((one.as_ref().ok(), two.as_ref().ok()), (Some(&1), Some(&1)), "many may look at once");
+        let payload = AssertUnwindSafe(panicked).catch_unwind().await.unwrap_err();
+        assert_eq!(text_of(&*payload), "a panic");
+    });
+}
+
+#[test]
+fn result_of_itself_is_not_there_yet() {
+    // T4: asked for by the task's own body.
+    on_ring(async || {
+        let place: Rc<RefCell<Option<Task<u8, CancelledError>>>> = Rc::default();
+        let own = place.clone();
+        let task = create_task(async move {
+            let own = own.take().unwrap();
+            assert_eq!(own.result(), Err(InvalidStateError::NotDone));
+            Ok(1)
+        });
+        let any = task.to_any();
+        place.replace(Some(task));
+        until(|| any.done()).await;
+    });
+}
+
+#[test]
+fn body_has_a_name_and_a_place() {
+    // T12, T13
+    on_ring(async || {
+        async fn named() -> Result<(), CancelledError> {
+            forever().await
+        }
+        let task = Task::builder().name("seen").spawn(named());
+        turns(1).await;
+        assert!(task.body_type_name().contains("named"), "{}", task.body_type_name());
+        let stack = task.stack(None);
+        assert!(stack[0].what.contains("named") && stack[0].location.unwrap().file().ends_with("task.rs"));
+        assert!(task.stack(0).is_empty());
+        let mut out = Vec::new();
+        task.print_stack(None, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("Stack for seen (most recent call last):\n") && text.contains("named"), "{text}");
+        task.cancel();
+        until(|| task.done()).await;
+        let mut out = Vec::new();
+        task.print_stack(None, &mut out).unwrap();
+        assert_eq!((String::from_utf8(out).unwrap().as_str(), task.stack(None).len()), ("No stack for seen\n", 0));
+    });
+}
+
+#[test]
+fn cancel_message_goes_down_with_the_cancel() {
+    // T5, C12
+    on_ring(async || {
+        let inner = create_task(forever());
+        let seen = inner.to_any();
+        let outer = create_task(inner);
+        turns(2).await;
+        outer.cancel_with("because");
+        assert_eq!(outer.await, Err(CancelledError));
+        assert_eq!(seen.cancel_message().as_deref(), Some("because"));
+    });
+}

@@ -57,6 +57,10 @@ impl Rng {
         Rng(seed)
     }
 
+    pub(crate) fn of_seed(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
     /// A generator of its own for one decision in one of many tasks, which share the seeds.
     pub(crate) fn from(seeds: &Cell<u64>) -> Rng {
         let seed = Rng(seeds.get()).next();

@@ -1,11 +1,20 @@
 //! What is known of a task beside its body.
 
-use std::{cell::Cell, panic::Location, rc::Rc, task::Waker};
+use std::{
+    cell::Cell,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    rc::Rc,
+    task::Waker,
+};
 
 use slab::Slab;
 
 use super::TaskRef;
-use crate::{clock::Tick, scope::Marks};
+use crate::{
+    clock::Tick,
+    executor::{Arrivals, Vars, runtime::report_panic_in_drop},
+    scope::Marks,
+};
 
 /// The part of a task that does not depend on its body's type. Home thread only (W1).
 pub(crate) struct Core {
@@ -29,10 +38,21 @@ const _: () = assert!(size_of::<Core>() <= 64);
 struct Extra {
     name: Option<Rc<str>>,
     message: Option<Rc<str>>,
+    /// The first of the waits for several tasks that this is one of.
+    arrival: Option<Waiter>,
     joiners: Vec<Waiter>,
+    vars: Option<Vars>,
+    callbacks: Vec<Callback>,
     side: Slab<Waker>,
     /// When its last step began, where that is wanted.
     stepped: Option<Tick>,
+}
+
+/// What is called when the task is done, in which context.
+pub(crate) struct Callback {
+    pub(crate) id: u64,
+    pub(crate) vars: Option<Vars>,
+    pub(crate) call: Box<dyn FnOnce(TaskRef)>,
 }
 
 impl Core {
@@ -116,14 +136,67 @@ impl Core {
         self.extra(|extra| extra.joiners.push(waiter));
     }
 
-    /// Calls `look` with everybody who waits for the task's end.
-    pub(crate) fn each_joiner(&self, mut look: impl FnMut(&Waiter)) {
-        let first = self.joiner.take().map(Waiter::Task);
-        first.iter().for_each(&mut look);
-        if let Some(Waiter::Task(task)) = first {
-            self.joiner.set(Some(task));
-        }
-        self.if_extra(|extra| extra.joiners.iter().for_each(look));
+    /// `arrivals` is told, with this index, when the task is done.
+    pub(crate) fn add_arrival(&self, arrivals: &Rc<Arrivals>, index: u32) {
+        let arrival = Waiter::Arrival(arrivals.clone(), index);
+        self.extra(|extra| match extra.arrival {
+            None => extra.arrival = Some(arrival),
+            Some(_) => extra.joiners.push(arrival),
+        });
+    }
+
+    /// `arrivals` need not be told any more.
+    pub(crate) fn remove_arrival(&self, arrivals: &Rc<Arrivals>) {
+        let gone = self.if_extra(|extra| {
+            let first = extra.arrival.take_if(|waiter| waiter.is_arrival(arrivals));
+            (first, extra.joiners.extract_if(.., |waiter| waiter.is_arrival(arrivals)).collect::<Vec<_>>())
+        });
+        drop(gone);
+    }
+
+    /// The tasks that wait for this one's end, and how many waits there are in all.
+    pub(crate) fn waiting(&self) -> (Vec<TaskRef>, usize) {
+        let first = self.joiner.take();
+        let mut tasks: Vec<TaskRef> = first.iter().cloned().collect();
+        self.joiner.set(first);
+        let mut count = tasks.len();
+        self.if_extra(|extra| {
+            for waiter in extra.arrival.iter().chain(&extra.joiners) {
+                count += 1;
+                match waiter {
+                    Waiter::Task(task) => tasks.push(task.clone()),
+                    Waiter::Arrival(arrivals, _) => tasks.extend(arrivals.waiting()),
+                    Waiter::Foreign(_) => {}
+                }
+            }
+        });
+        (tasks, count)
+    }
+
+    pub(crate) fn vars(&self) -> Option<Vars> {
+        self.if_extra(|extra| extra.vars.clone()).flatten()
+    }
+
+    pub(crate) fn set_vars(&self, vars: Vars) {
+        drop(self.extra(|extra| extra.vars.replace(vars)));
+    }
+
+    pub(crate) fn add_callback(&self, callback: Callback) {
+        self.extra(|extra| extra.callbacks.push(callback));
+    }
+
+    /// True when there was such a callback.
+    pub(crate) fn remove_callback(&self, id: u64) -> bool {
+        let found = self.if_extra(|extra| {
+            let at = extra.callbacks.iter().position(|callback| callback.id == id)?;
+            Some(extra.callbacks.remove(at))
+        });
+        found.flatten().is_some()
+    }
+
+    #[inline]
+    pub(crate) fn take_callbacks(&self) -> Vec<Callback> {
+        self.if_extra(|extra| std::mem::take(&mut extra.callbacks)).unwrap_or_default()
     }
 
     #[inline]
@@ -131,8 +204,9 @@ impl Core {
         if let Some(task) = self.joiner.take() {
             task.schedule();
         }
-        if let Some(others) = self.if_extra(|extra| std::mem::take(&mut extra.joiners)) {
-            others.into_iter().for_each(Waiter::wake);
+        if let Some((first, others)) = self.if_extra(|extra| (extra.arrival.take(), std::mem::take(&mut extra.joiners)))
+        {
+            first.into_iter().chain(others).for_each(Waiter::wake);
         }
     }
 
@@ -140,7 +214,9 @@ impl Core {
     #[inline]
     pub(super) fn clear(&self) {
         drop(self.joiner.take());
-        drop(self.extra.take());
+        if let Some(extra) = self.extra.take() {
+            drop_quietly(extra);
+        }
     }
 
     /// Remembers the waker of a leaf that is not woken with the task, so that a cancel reaches it.
@@ -178,10 +254,19 @@ impl Core {
     }
 }
 
+/// What users put into callbacks and context variables may panic when it goes: that harms nobody here.
+fn drop_quietly<T>(users: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(users))).is_err() {
+        report_panic_in_drop();
+    }
+}
+
 /// Whom to wake: a task of this thread without any atomics, or whatever a waker stands for.
 pub(crate) enum Waiter {
     Task(TaskRef),
     Foreign(Waker),
+    /// One of several that somebody waits for.
+    Arrival(Rc<Arrivals>, u32),
 }
 
 impl Waiter {
@@ -190,20 +275,17 @@ impl Waiter {
         TaskRef::of_waker(waker).map_or_else(|| Waiter::Foreign(waker.clone()), Waiter::Task)
     }
 
-    /// The task of this thread that is woken, if it is one.
-    pub(crate) fn task(&self) -> Option<&TaskRef> {
-        match self {
-            Waiter::Task(task) => Some(task),
-            Waiter::Foreign(_) => None,
-        }
-    }
-
     #[inline]
     pub(crate) fn is(&self, waker: &Waker) -> bool {
         match self {
             Waiter::Task(task) => task.is_woken_by(waker),
             Waiter::Foreign(known) => known.will_wake(waker),
+            Waiter::Arrival(..) => false,
         }
+    }
+
+    fn is_arrival(&self, of: &Rc<Arrivals>) -> bool {
+        matches!(self, Waiter::Arrival(arrivals, _) if Rc::ptr_eq(arrivals, of))
     }
 
     #[inline]
@@ -211,6 +293,7 @@ impl Waiter {
         match self {
             Waiter::Task(task) => task.schedule(),
             Waiter::Foreign(waker) => waker.wake(),
+            Waiter::Arrival(arrivals, index) => arrivals.arrive(index),
         }
     }
 }

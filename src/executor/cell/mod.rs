@@ -18,7 +18,7 @@ mod state;
 mod tests;
 mod waker;
 
-pub(crate) use self::core::{Core, Waiter};
+pub(crate) use self::core::{Callback, Core, Waiter};
 pub(super) use lists::{Ready, Registry};
 pub(crate) use raw::{Finish, Outcome, TaskRef, Typed};
 pub(super) use raw::{Header, release_from_inbox};

@@ -55,8 +55,9 @@ struct Table {
     body: fn() -> &'static str,
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Option<Ending>,
     fail: unsafe fn(NonNull<Header>, Box<dyn Any + Send>),
-    /// Where the `Option<Outcome<R>>` is; null while there is a body.
+    /// Where the `Option<Outcome<R>>` is, to be taken or to be looked at; null while there is a body.
     result: unsafe fn(NonNull<Header>) -> *mut (),
+    peek: unsafe fn(NonNull<Header>) -> *const (),
     drop_stage: unsafe fn(NonNull<Header>),
 }
 
@@ -148,37 +149,27 @@ impl<R> Typed<R> {
 
     /// The result, if the task is done and nobody took it before.
     #[inline]
-    pub(crate) fn take(&self) -> Option<Outcome<R>> {
+    pub(crate) fn take(&mut self) -> Option<Outcome<R>> {
         self.task.header().state.saw();
-        let place = self.place();
-        // SAFETY: see `place`; nobody else refers to it, and nothing is called while this borrow lasts.
+        // SAFETY: the header is alive; the function returns an `Option<Outcome<R>>` for this very `R`, because a
+        // `Typed<R>` is made in `new` alone.
+        let place: *mut Option<Outcome<R>> = unsafe { (self.task.header().table.result)(self.task.header) }.cast();
+        // SAFETY: the result stays there while `self` does; only who has `self` refers to it, and that is us alone.
         let taken = unsafe { place.as_mut() }?.take();
         self.task.header().state.set_empty(true);
         taken
     }
 
-    /// Looks at the result without taking it.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(Option<&R>) -> T) -> T {
-        self.task.header().state.saw();
-        // Taken out while it is looked at: whatever `look` does, it does not find the place borrowed.
-        let outcome = self.take();
-        let looked = look(match &outcome {
-            Some(Outcome::Value(value)) => Some(value),
-            Some(Outcome::Panic(_)) | None => None,
-        });
-        // SAFETY: see `place`. There is a place, because the outcome came from it.
-        if let (Some(outcome), Some(place)) = (outcome, unsafe { self.place().as_mut() }) {
-            *place = Some(outcome);
-            self.task.header().state.set_empty(false);
+    /// The result where it is, if the task is done and nobody took it.
+    pub(crate) fn get(&self) -> Option<&Outcome<R>> {
+        if !self.task.is_done() {
+            return None; // its body may be what calls us
         }
-        looked
-    }
-
-    /// Where the result is, null while there is a body. It stays there while `self` does.
-    fn place(&self) -> *mut Option<Outcome<R>> {
-        // SAFETY: the header is alive; the table's function returns an `Option<Outcome<R>>` for this very `R`, because
-        // a `Typed<R>` is made in `new` alone.
-        unsafe { (self.task.header().table.result)(self.task.header) }.cast()
+        self.task.header().state.saw();
+        // SAFETY: as in `take`.
+        let place: *const Option<Outcome<R>> = unsafe { (self.task.header().table.peek)(self.task.header) }.cast();
+        // SAFETY: as in `take`, which nobody can call while this borrow of `self` lasts.
+        unsafe { place.as_ref() }?.as_ref()
     }
 }
 
@@ -219,13 +210,17 @@ impl TaskRef {
         self.header().state.is_done()
     }
 
-    /// In the run queue.
-    pub(crate) fn is_scheduled(&self) -> bool {
-        self.header().state.is_scheduled()
-    }
-
     pub(crate) fn is_cancelled(&self) -> bool {
         self.header().state.is_cancelled()
+    }
+
+    /// In the run queue, or on its way there.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.header().state.is_scheduled() || self.header().remote_queued.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.header().state.has_failed()
     }
 
     pub(crate) fn body_type(&self) -> &'static str {
@@ -241,6 +236,11 @@ impl TaskRef {
     /// Whether its handle is gone.
     pub(crate) fn is_detached(&self) -> bool {
         self.header().state.is_detached()
+    }
+
+    /// How it ends is nobody's business any more, now or later.
+    pub(crate) fn silence(&self) {
+        self.header().state.silence();
     }
 
     /// Somebody has looked at how it ended.
@@ -471,6 +471,7 @@ const fn table<F: Future, R, M: Finish<F::Output, Result = R>>() -> Table {
         poll: poll::<F, R, M>,
         fail: fail::<F, R>,
         result: result::<F, R>,
+        peek: peek::<F, R>,
         drop_stage: drop_stage::<F, R>,
     }
 }
@@ -542,6 +543,18 @@ unsafe fn result<F, R>(header: NonNull<Header>) -> *mut () {
     match unsafe { &mut *stage } {
         Stage::Result(outcome) => (&raw mut *outcome).cast(),
         Stage::Body(_) | Stage::Gone => std::ptr::null_mut(),
+    }
+}
+
+/// # Safety
+/// As for `stage`; the task is done.
+unsafe fn peek<F, R>(header: NonNull<Header>) -> *const () {
+    // SAFETY: passed on.
+    let stage = unsafe { stage::<F, R>(header) };
+    // SAFETY: W5: the body is gone, so that nobody refers to it; others may be looking as we do.
+    match unsafe { &*stage } {
+        Stage::Result(outcome) => (&raw const *outcome).cast(),
+        Stage::Body(_) | Stage::Gone => std::ptr::null(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a task stands. Home thread only (W1): a plain byte, no atomics.
+//! Where a task stands. Home thread only (W1): a plain number, no atomics.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use bitflags::bitflags;
 
 bitflags! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Flags: u8 {
+    struct Flags: u16 {
         /// In the run queue.
         const SCHEDULED = 1;
         /// The body is gone; there is a result, a panic, or nothing because it was taken.
@@ -21,6 +21,10 @@ bitflags! {
         const EMPTY = 1 << 5;
         /// In the list of its runtime's tasks.
         const REGISTERED = 1 << 6;
+        /// An error that comes counts as looked at.
+        const SILENT = 1 << 7;
+        /// It ended with an error or a panic.
+        const FAILED = 1 << 8;
     }
 }
 
@@ -66,7 +70,9 @@ impl State {
     pub(super) fn end(&self, ending: Ending) -> bool {
         let mut flags = self.0.get() | Flags::DONE;
         flags.set(Flags::CANCELLED, ending == Ending::Cancelled);
-        flags.set(Flags::UNSEEN, matches!(ending, Ending::Error | Ending::Panic));
+        let bad = matches!(ending, Ending::Error | Ending::Panic);
+        flags.set(Flags::FAILED, bad);
+        flags.set(Flags::UNSEEN, bad && !flags.contains(Flags::SILENT));
         self.0.set(flags);
         self.report_due()
     }
@@ -84,6 +90,11 @@ impl State {
             self.saw();
         }
         due
+    }
+
+    /// Whatever comes of it, nobody has to be told.
+    pub(super) fn silence(&self) {
+        self.0.set((self.0.get() | Flags::SILENT) - Flags::UNSEEN);
     }
 
     /// Somebody has looked at the result.
@@ -124,6 +135,10 @@ impl State {
 
     pub(super) fn is_scheduled(&self) -> bool {
         self.0.get().contains(Flags::SCHEDULED)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.get().contains(Flags::FAILED)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
