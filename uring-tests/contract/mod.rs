@@ -20,8 +20,6 @@ mod errors;
 mod event;
 mod examples;
 mod flaws;
-mod flaws;
-mod forget;
 mod forget;
 mod gather;
 mod group;
