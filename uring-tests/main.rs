@@ -5,5 +5,6 @@ mod conformance;
 mod contract;
 mod gauntlet;
 mod model;
+mod environments;
 mod promise;
 mod support;
