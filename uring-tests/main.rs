@@ -7,4 +7,5 @@ mod gauntlet;
 mod model;
 mod environments;
 mod promise;
+mod regress;
 mod support;

@@ -8,7 +8,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use super::{kernel_is, refusal, run_says, smoke};
+use super::{kernel_is, refusal, run_says, smoke, smoke_once};
 use crate::support::{PROFILES, Reports, alone, canary::Quarantine, wire};
 
 /// From now on this thread's system calls that match these rules fail. (A call without rules always matches.)
@@ -111,13 +111,6 @@ fn filtered_later(profile: &'static str, errno: i32, says: &str) {
     }
     assert_eq!(quarantine.len(), 0, "lent memory was freed though the kernel never gave it back");
     run_says(says);
-}
-
-async fn smoke_once() {
-    ringio::sleep(Duration::from_millis(1)).await.unwrap();
-    let (mut reader, _writer, mut peer) = wire::stream_pair().await;
-    io::Write::write_all(&mut peer, b"before").unwrap();
-    assert_eq!(reader.readexactly(6).await.unwrap(), "before");
 }
 
 #[test]

@@ -10,7 +10,11 @@ mod inherited;
 mod limits;
 mod smoke;
 
+use std::{io::Write, time::Duration};
+
 use ringio::Runner;
+
+use crate::support::wire;
 
 /// Whether a kernel of this version or a later one runs.
 fn kernel_is(major: u32, minor: u32) -> bool {
@@ -33,4 +37,12 @@ fn refusal() -> String {
 fn run_says(what: &str) {
     let text = crate::contract::panic_text(|| ringio::run(async {}));
     assert!(text.starts_with("ringio::run: ") && text.contains(what), "{text}");
+}
+
+/// A timer and a message, inside a runtime.
+pub(crate) async fn smoke_once() {
+    ringio::sleep(Duration::from_millis(1)).await.unwrap();
+    let (mut reader, _writer, mut peer) = wire::stream_pair().await;
+    peer.write_all(b"before").unwrap();
+    assert_eq!(reader.readexactly(6).await.unwrap(), "before");
 }
