@@ -8,4 +8,5 @@ mod model;
 mod environments;
 mod promise;
 mod regress;
+mod soak;
 mod support;

@@ -25,7 +25,7 @@ pub(crate) fn alone<T: Fn()>(test: &T, body: impl FnOnce()) {
     Alone::new(test).run(body);
 }
 
-/// How long a test in a process of its own may take: then it hangs, and the clock ends it.
+/// How long a test in a process of its own may take, unless it says otherwise: then it hangs, and the clock ends it.
 const SECONDS_MAX: u32 = 180;
 
 /// The same with an environment of its own.
@@ -34,13 +34,14 @@ pub(crate) struct Alone {
     wrapper: Vec<String>,
     stdin: Stdio,
     variables: Vec<(&'static str, &'static str)>,
+    seconds_max: u32,
 }
 
 impl Alone {
     pub(crate) fn new<T: Fn()>(test: &T) -> Alone {
         let path = type_name_of_val(test);
         let name = path.split_once("::").map_or(path, |(_, name)| name).to_owned();
-        Alone { name, wrapper: Vec::new(), stdin: Stdio::null(), variables: Vec::new() }
+        Alone { name, wrapper: Vec::new(), stdin: Stdio::null(), variables: Vec::new(), seconds_max: SECONDS_MAX }
     }
 
     /// Started by this command, which gets the test binary and its arguments as its last ones.
@@ -59,12 +60,17 @@ impl Alone {
         self
     }
 
+    pub(crate) fn seconds_max(mut self, seconds: u32) -> Alone {
+        self.seconds_max = seconds;
+        self
+    }
+
     /// In the process of its own: runs `body`. Else: starts that process, and fails if it does.
     #[track_caller]
     pub(crate) fn run(self, body: impl FnOnce()) {
-        let Alone { name, wrapper, stdin, variables } = self;
+        let Alone { name, wrapper, stdin, variables, seconds_max } = self;
         if env::var(ALONE).is_ok_and(|alone| alone == name) {
-            alarm::set(SECONDS_MAX);
+            alarm::set(seconds_max);
             return body();
         }
         let binary = env::current_exe().expect("the test binary");
