@@ -6,6 +6,7 @@ mod contract;
 mod gauntlet;
 mod model;
 mod environments;
+mod gauntlet;
 mod promise;
 mod regress;
 mod soak;

@@ -7,7 +7,9 @@ use std::time::Duration;
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("smoke") => {
-            assert!(cfg!(panic = "abort"), "this is not the build that was asked for");
+            if !cfg!(panic = "abort") {
+                panic!("this is not the build that was asked for: say panic=abort");
+            }
             println!("works, profile {}", smoke::works());
         }
         Some("panic") => {

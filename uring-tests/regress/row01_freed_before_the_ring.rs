@@ -40,7 +40,7 @@ fn one_life(round: usize, delay: usize) {
             let mut read = Box::pin(async move { input.read(buffer).await });
             assert!(poll!(&mut read).is_pending());
             // Some are dropped, some forgotten.
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 std::mem::forget(read);
             }
             ringio::yield_now().await.unwrap();
