@@ -3,10 +3,9 @@
 mod attributes;
 mod conformance;
 mod contract;
-mod gauntlet;
-mod model;
 mod environments;
 mod gauntlet;
+mod model;
 mod promise;
 mod regress;
 mod soak;
