@@ -77,6 +77,8 @@ pub mod _docs {
     pub mod architecture {}
     #[doc = include_str!("_docs/cancellation.md")]
     pub mod cancellation {}
+    #[doc = include_str!("_docs/reliability.md")]
+    pub mod reliability {}
     #[doc = include_str!("_docs/performance.md")]
     pub mod performance {}
     #[cfg(feature = "testing")]

@@ -3,7 +3,10 @@
 mod attributes;
 mod conformance;
 mod contract;
+mod environments;
 mod gauntlet;
 mod model;
 mod promise;
+mod regress;
+mod soak;
 mod support;

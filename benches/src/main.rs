@@ -1,7 +1,7 @@
 //! The harness of ringio: what does it cost, beside the kernel's own floor and its peers, in one run?
 //!
 //! ```text
-//! ringio-bench compare echo|micro|idle|stream|subprocess [--quick] [--json FILE] [--servers a,b] [--cells C50:64:1] [--rounds N]
+//! ringio-bench compare echo|micro|idle|stream|subprocess|loss [--quick] [--json FILE] [--servers a,b] [--cells C50:64:1] [--rounds N]
 //! ringio-bench load --addr 127.0.0.1:7000 --connections 50 --size 64 --pipeline 1 --duration 5
 //! ```
 //! Guards: the budgets of the project's performance notes. `compare` says how; `raw` is the floor, `peers` the others.
@@ -11,6 +11,7 @@ mod child;
 mod children;
 mod compare;
 mod load;
+mod loss;
 mod micro;
 mod peers;
 mod placement;
@@ -98,6 +99,14 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         rows: Vec<String>,
     },
+    /// One row of the comparison of losses on one runtime, one JSON line for each figure.
+    #[command(hide = true)]
+    Lose {
+        runtime: String,
+        row: String,
+        #[arg(long, default_value_t = 100)]
+        runs: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -114,6 +123,7 @@ fn main() -> ExitCode {
         Command::Measure { runtime, cpu, load_cpu, fifo, rows } => Cpus::choose(cpu, load_cpu)
             .map_err(|error| error.to_string())
             .and_then(|cpus| micro::measure(&runtime, cpus, fifo, &rows)),
+        Command::Lose { runtime, row, runs } => loss::lose(&runtime, &row, runs),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -74,3 +74,30 @@ fn idle_and_stream_have_a_figure_for_each_server() {
     let text = String::from_utf8(stream.stdout).unwrap();
     assert!(stream.status.success() && !text.contains("FAILED"), "{text}");
 }
+
+#[test]
+fn losses_are_seen_where_there_are_some() {
+    let arguments = [
+        "compare",
+        "loss",
+        "--servers",
+        "ringio,tokio,tokio-uring",
+        "--rows",
+        "2,4,9",
+        "--rounds",
+        "30",
+        "--fifo",
+        "off",
+    ];
+    let output = bench(&arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let row = |number: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(number)).unwrap_or_else(|| panic!("{text}"));
+        line.split_whitespace().rev().take(3).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // From the last column to the first one.
+    assert_eq!(row("2 "), ["3/3", "3/3", "0/3"], "{text}");
+    assert_eq!(row("4 "), ["no", "borrowed", "yes"], "{text}");
+    assert_eq!(row("9 ")[2], "0", "{text}");
+}

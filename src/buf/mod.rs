@@ -50,7 +50,15 @@ pub unsafe trait IoBuf: 'static {
     }
 }
 
-/// A buffer that can be received into.
+/// A buffer that can be received into. It has to be owned: whoever lent a borrowed one and forgot the future would have it
+/// back while the kernel still writes there.
+///
+/// ```compile_fail
+/// # async fn refused(mut stream: ringio::TcpStream) {
+/// let mut buffer = [0u8; 64];
+/// let _ = stream.read(&mut buffer[..]).await; // a Vec, or anything else that is moved into the call
+/// # }
+/// ```
 ///
 /// # Safety
 /// As for [`IoBuf`]; besides, `buf_mut_ptr` is the same address as `buf_ptr` and `buf_capacity` bytes from there may be

@@ -107,7 +107,7 @@ pub(crate) fn select(config: &Config) -> io::Result<Driver> {
     profile = profile.min(config.profile_max.unwrap_or(Profile::Full));
     let ring = Uring::open(config, profile, kernel).map_err(explain)?;
     let mut driver = Driver::Uring(Box::new(ring));
-    pass_one(&mut driver).map_err(explain)?;
+    pass_one(&mut driver)?;
     Ok(driver)
 }
 
@@ -133,10 +133,7 @@ fn bad_setting(name: &str, value: &str, allowed: &str) -> io::Error {
 /// Says what is in the way of a ring, and what helps.
 fn explain(error: io::Error) -> io::Error {
     let help = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => not_permitted(),
-        Some(libc::ENOSYS) => "this system has no io_uring (a kernel without CONFIG_IO_URING, or a sandbox such as \
-             gVisor); run on a kernel that has it"
-            .to_owned(),
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => denied(&error).unwrap_or_default(),
         Some(libc::ENOMEM) => {
             "the limit of locked memory (RLIMIT_MEMLOCK) is too low for a ring; raise it with `ulimit -l \
              65536`, `LimitMEMLOCK=64M` in the systemd unit, or give the process CAP_IPC_LOCK"
@@ -153,6 +150,19 @@ fn explain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot use io_uring: {error}; {help}"))
 }
 
+/// Who refuses a call of io_uring, and what helps: for a set-up, and for a ring that was cut off later.
+pub(super) fn denied(error: &io::Error) -> Option<String> {
+    match error.raw_os_error()? {
+        libc::EPERM | libc::EACCES => Some(not_permitted()),
+        libc::ENOSYS => Some(
+            "this system has no io_uring (a kernel without CONFIG_IO_URING, or a sandbox such as gVisor); run on a \
+             kernel that has it"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 fn not_permitted() -> String {
     let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
     if matches!(disabled.trim(), "1" | "2") {
@@ -161,7 +171,8 @@ fn not_permitted() -> String {
             disabled.trim()
         );
     }
-    let filtered = fs::read_to_string("/proc/self/status")
+    // A filter is the thread's, and may not be the first one's.
+    let filtered = fs::read_to_string("/proc/thread-self/status")
         .unwrap_or_default()
         .lines()
         .any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() != "0"));

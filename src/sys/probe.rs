@@ -1,6 +1,6 @@
 //! What this kernel is and can.
 
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use io_uring::{IoUring, Probe, opcode};
 
@@ -10,7 +10,9 @@ pub(crate) struct Kernel(pub(crate) u32, pub(crate) u32);
 
 impl Kernel {
     pub(crate) fn running() -> Kernel {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        // Not from procfs: there may be none, and no descriptor left to read it with.
+        let names = nix::sys::utsname::uname();
+        let release = names.as_ref().map(|names| names.release().to_string_lossy()).unwrap_or_default();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
         Kernel(numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }

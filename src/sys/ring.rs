@@ -29,6 +29,8 @@ pub(crate) struct Ring {
     queued: u32,
     enter_flags: EnterFlags,
     size: RingSize,
+    /// The queues are smaller than they should be, for lack of memory.
+    reduced: bool,
     flags: &'static Rung,
     opcodes: Opcodes,
 }
@@ -93,7 +95,9 @@ impl Ring {
                         return Err(error);
                     }
                 }
-                done => return done,
+                done => {
+                    return done.map(|ring| Ring { reduced: size.completion < wanted.completion, ..ring });
+                }
             }
         }
     }
@@ -119,11 +123,16 @@ impl Ring {
         }
         let size = RingSize { submission: inner.params().sq_entries(), completion: inner.params().cq_entries() };
         let opcodes = Opcodes::ask(&inner)?;
-        Ok(Ring { inner, queued: 0, enter_flags, size, flags, opcodes })
+        Ok(Ring { inner, queued: 0, enter_flags, size, reduced: false, flags, opcodes })
     }
 
     pub(crate) fn size(&self) -> RingSize {
         self.size
+    }
+
+    /// Whether locked memory was too short for queues of the wanted size.
+    pub(crate) fn is_reduced(&self) -> bool {
+        self.reduced
     }
 
     pub(crate) fn flag_names(&self) -> &'static [&'static str] {

@@ -22,6 +22,7 @@ use nix::{
 use ringio::{CancelledError, Runner, current_task};
 
 use super::{forever, in_time, misuse, signals, turns};
+use crate::support::signals::default_sigint;
 
 /// How long a scenario may take.
 const SECONDS_MAX: u32 = 20;
@@ -104,6 +105,7 @@ fn scenario() {
     assert_eq!(getpid(), gettid(), "this is the first thread");
     // Nobody ends it when its test fails: the clock does.
     alarm::set(SECONDS_MAX);
+    default_sigint();
     println!("\npid {}", getpid());
     match name.as_str() {
         "cleans_up" => cleans_up(),

@@ -12,3 +12,5 @@ mod sending;
 mod soak;
 mod stages;
 mod teardown;
+
+pub(crate) use stages::turns;

@@ -206,3 +206,31 @@ fn cancelled_reads_with_data_arriving_keep_every_buffer() {
         });
     });
 }
+
+#[test]
+fn receiving_stops_at_twice_the_limit_when_nobody_reads() {
+    // kernel pitfall 18: what nobody reads stays with the kernel, and holds the sender up
+    const LIMIT: usize = 64 * 1024;
+    each_profile(|_, runner| {
+        runner.run(async {
+            let (mut reader, _writer, mut peer) = stream_pair().await;
+            peer.write_all(b"first").unwrap();
+            assert_eq!(reader.read(64).await.unwrap(), "first");
+            // Small pieces, one at a time: a receive that goes on by itself would take them all.
+            crate::support::wire::nonblocking(&peer);
+            let mut sent = 0;
+            while sent < 20 * LIMIT {
+                let Ok(count) = peer.write(&[7; 1024]) else { break };
+                sent += count;
+                turns(1).await;
+            }
+            assert!(sent > 3 * LIMIT, "{sent} bytes are no more than the limit");
+            let whole = futures::poll!(Box::pin(reader.readexactly(3 * LIMIT)));
+            assert!(whole.is_pending(), "thrice the limit is here, though nobody read");
+            drop(peer);
+            assert_eq!(reader.read_to_end().await.unwrap().len(), sent);
+            drop((reader, _writer));
+            settled().await;
+        });
+    });
+}

@@ -17,7 +17,7 @@ pub(super) fn stages() -> impl Iterator<Item = Stage> {
     (0..4).flat_map(|before| (0..4).map(move |after| Stage { before, after }))
 }
 
-pub(super) async fn turns(count: usize) {
+pub(crate) async fn turns(count: usize) {
     for _ in 0..count {
         let _ = yield_now().await;
     }

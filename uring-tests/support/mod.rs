@@ -22,7 +22,7 @@ use std::{
 
 use ringio::{ErrorReport, ReportKind, Runner, RunnerBuilder, internals};
 
-pub(crate) use process::alone;
+pub(crate) use process::{Alone, alone};
 
 /// The profiles of the kernel that a test may ask for.
 pub(crate) const PROFILES: [&str; 3] = ["base", "multi", "full"];

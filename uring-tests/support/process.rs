@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::unistd::alarm;
+
 const ALONE: &str = "RINGIO_TEST_ALONE";
 
 /// Runs `body` in a process that runs nothing but the test `test` (the test function itself): no other test's
@@ -20,22 +22,79 @@ const ALONE: &str = "RINGIO_TEST_ALONE";
 /// ```
 #[track_caller]
 pub(crate) fn alone<T: Fn()>(test: &T, body: impl FnOnce()) {
-    let path = type_name_of_val(test);
-    let name = path.split_once("::").map_or(path, |(_, name)| name);
-    if env::var(ALONE).is_ok_and(|alone| alone == name) {
-        return body();
+    Alone::new(test).run(body);
+}
+
+/// How long a test in a process of its own may take, unless it says otherwise: then it hangs, and the clock ends it.
+const SECONDS_MAX: u32 = 180;
+
+/// The same with an environment of its own.
+pub(crate) struct Alone {
+    name: String,
+    wrapper: Vec<String>,
+    stdin: Stdio,
+    variables: Vec<(&'static str, &'static str)>,
+    seconds_max: u32,
+}
+
+impl Alone {
+    pub(crate) fn new<T: Fn()>(test: &T) -> Alone {
+        let path = type_name_of_val(test);
+        let name = path.split_once("::").map_or(path, |(_, name)| name).to_owned();
+        Alone { name, wrapper: Vec::new(), stdin: Stdio::null(), variables: Vec::new(), seconds_max: SECONDS_MAX }
     }
-    let output = Command::new(env::current_exe().expect("the test binary"))
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(ALONE, name)
-        .env("RINGIO_SEED", super::seed().to_string())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the test binary can run itself");
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    eprintln!("{text}");
-    assert!(output.status.success(), "{name} failed in a process of its own: {}", output.status);
-    assert!(text.contains("1 passed"), "{name} did not run in a process of its own");
+
+    /// Started by this command, which gets the test binary and its arguments as its last ones.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Alone {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    pub(crate) fn stdin(mut self, stdin: Stdio) -> Alone {
+        self.stdin = stdin;
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Alone {
+        self.variables.push((name, value));
+        self
+    }
+
+    pub(crate) fn seconds_max(mut self, seconds: u32) -> Alone {
+        self.seconds_max = seconds;
+        self
+    }
+
+    /// In the process of its own: runs `body`. Else: starts that process, and fails if it does.
+    #[track_caller]
+    pub(crate) fn run(self, body: impl FnOnce()) {
+        let Alone { name, wrapper, stdin, variables, seconds_max } = self;
+        if env::var(ALONE).is_ok_and(|alone| alone == name) {
+            alarm::set(seconds_max);
+            return body();
+        }
+        let binary = env::current_exe().expect("the test binary");
+        let mut command = match wrapper.split_first() {
+            None => Command::new(binary),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
+        let output = command
+            .args([&name, "--exact", "--nocapture", "--test-threads=1"])
+            .env(ALONE, &name)
+            .env("RINGIO_SEED", super::seed().to_string())
+            .envs(variables)
+            .stdin(stdin)
+            .output()
+            .expect("the test binary can run itself");
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        eprintln!("{text}");
+        assert!(output.status.success(), "{name} failed in a process of its own: {}", output.status);
+        assert!(text.contains("1 passed"), "{name} did not run in a process of its own");
+    }
 }
 
 /// Open descriptors: number and what it is.

@@ -44,7 +44,21 @@ impl Storm {
 
 /// SIGPIPE ends the process again, as in a program that is not written in Rust.
 pub(crate) fn default_sigpipe() {
-    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default action runs no code of ours.
-    unsafe { sigaction(Signal::SIGPIPE, &action) }.expect("SIGPIPE has a default");
+    act(Signal::SIGPIPE, SigHandler::SigDfl);
+}
+
+/// What a shell without job control has its background processes ignore does again what it does by default.
+pub(crate) fn default_sigint() {
+    act(Signal::SIGINT, SigHandler::SigDfl);
+}
+
+/// The system reaps the children of this process by itself.
+pub(crate) fn ignore_sigchld() {
+    act(Signal::SIGCHLD, SigHandler::SigIgn);
+}
+
+fn act(signal: Signal, handler: SigHandler) {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action, and ignoring, run no code of ours.
+    unsafe { sigaction(signal, &action) }.expect("a signal that can be set");
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod echo;
 pub(crate) mod idle;
+pub(crate) mod loss;
 pub(crate) mod micro;
 pub(crate) mod stream;
 pub(crate) mod subprocess;
@@ -37,6 +38,8 @@ pub(crate) enum What {
     Stream,
     /// Children: started, reaped, fed and read.
     Subprocess,
+    /// What is lost on a cancel; fails when ringio loses something.
+    Loss,
 }
 
 #[derive(Args, Debug)]
@@ -53,7 +56,7 @@ pub(crate) struct Options {
     /// Only these cells of echo, e.g. C50:64:1,C1000:64:1 (connections:size:pipeline).
     #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
-    /// Only these rows of micro, by any part of their names.
+    /// Only these rows of micro, by any part of their names; or of loss, by their numbers.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     #[arg(long)]
@@ -81,6 +84,7 @@ pub(crate) fn run(what: What, options: &Options) -> Result<(), String> {
         What::Idle => idle::run,
         What::Stream => stream::run,
         What::Subprocess => return subprocess::run(options).map_err(|error| error.to_string()),
+        What::Loss => loss::run,
     };
     Bench::new(options).and_then(|mut bench| run(&mut bench, options)).map_err(|error| error.to_string())
 }

@@ -12,7 +12,7 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use io_uring::squeue;
 
-use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait};
+use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait, select::denied};
 use crate::{
     buf::{Pool, PoolLayout},
     sys::{self, BufferRing, Kernel, Ring, Waiting},
@@ -27,6 +27,8 @@ pub(crate) struct Uring {
     doorbell: Doorbell,
     doorbell_armed: bool,
     profile: Profile,
+    /// What the profile would be with memory enough.
+    wanted: Profile,
     kernel: Kernel,
     routes: Routes,
 }
@@ -48,10 +50,11 @@ impl Uring {
         }
         let routes = Routes::new(ring.opcodes())?;
         let pool = config.pool.unwrap_or_else(|| profile.pool_layout());
-        let (profile, buffers) = Uring::buffers(&ring, pool, profile)?;
+        let wanted = profile;
+        let (profile, buffers) = Uring::buffers(&ring, pool, wanted)?;
         let doorbell = Doorbell::new(sys::doorbell_fd()?);
         let overflow = VecDeque::new();
-        Ok(Uring { ring, overflow, buffers, pool, doorbell, doorbell_armed: false, profile, kernel, routes })
+        Ok(Uring { ring, overflow, buffers, pool, doorbell, doorbell_armed: false, profile, wanted, kernel, routes })
     }
 
     /// The pool's ring, and the profile without it where memory is too short for one.
@@ -142,7 +145,8 @@ impl Uring {
                 Ok(false)
             }
             _ => {
-                let text = format!("the ring cannot be used any more: io_uring_enter: {error}");
+                let help = denied(&error).map_or_else(String::new, |help| format!("; {help}"));
+                let text = format!("the ring cannot be used any more: io_uring_enter: {error}{help}");
                 Err(io::Error::new(error.kind(), text))
             }
         }
@@ -199,17 +203,31 @@ impl Uring {
         self.profile
     }
 
+    fn reason(&self) -> String {
+        let mut reason = format!(
+            "a ring could be set up and a NOP came back; these flags need Linux {}, this profile was chosen for {}",
+            self.ring.flags_since(),
+            self.kernel
+        );
+        if self.profile < self.wanted {
+            reason += ", in place of a better one,";
+        }
+        if self.ring.is_reduced() {
+            reason += ", with smaller queues,";
+        }
+        if self.profile < self.wanted || self.ring.is_reduced() {
+            reason += " because locked memory is short (RLIMIT_MEMLOCK): raise it with `ulimit -l`";
+        }
+        reason
+    }
+
     pub(super) fn report(&self) -> DriverReport {
         let size = self.ring.size();
         DriverReport {
             driver: "io_uring",
             kernel: self.kernel.to_string(),
             profile: self.profile.name(),
-            reason: format!(
-                "a ring could be set up and a NOP came back; these flags need Linux {}, this profile was chosen for {}",
-                self.ring.flags_since(),
-                self.kernel
-            ),
+            reason: self.reason(),
             flags: self.ring.flag_names().to_vec(),
             queues: (size.submission, size.completion),
             operations: self.routes.describe(self.profile),
