@@ -17,10 +17,6 @@ use std::{
     time::SystemTime,
 };
 
-/// Programs that cannot compile before something is built. Each moves out of here with that: a program that has begun to
-/// compile fails here until it is struck out.
-const NOT_YET: &[(&str, &str)] = &[("demo_gather", "gather"), ("demo_group", "TaskGroup")];
-
 const MARK: &str = "//~";
 
 #[test]
@@ -35,14 +31,6 @@ fn programs_compile_or_say_why_not() {
         findings.extend(checks.into_iter().filter_map(|check| check.join().expect("a check does not panic")));
     }
     assert!(findings.is_empty(), "{} program(s)\n{}", findings.len(), findings.join("\n"));
-}
-
-#[test]
-fn programs_that_are_not_yet_are_there() {
-    let names: Vec<String> = cases().into_iter().map(|case| case.name).collect();
-    for (name, _) in NOT_YET {
-        assert!(names.iter().any(|known| known == name), "there is no {name}; strike it out of NOT_YET in ui.rs");
-    }
 }
 
 #[derive(Clone)]
@@ -77,14 +65,8 @@ impl Case {
     /// What is wrong with it, if anything is.
     fn check(&self) -> Option<String> {
         let right = self.compile("right", &self.without_marked());
-        let awaited = NOT_YET.iter().find(|(name, _)| *name == self.name);
-        match (awaited, right.compiles) {
-            (Some(_), false) => return None,
-            (Some((name, what)), true) => {
-                return Some(format!("{name} compiles, there is {what} now: strike it out of NOT_YET in ui.rs"));
-            }
-            (None, false) => return Some(format!("{} does not compile as it should:\n{}", self.name, right.said)),
-            (None, true) => {}
+        if !right.compiles {
+            return Some(format!("{} does not compile as it should:\n{}", self.name, right.said));
         }
         let marked = self.marked();
         if marked.is_empty() {

@@ -35,8 +35,7 @@ use crate::{
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use ringio::CancelledError;
-/// async fn after(millis: u64) -> Result<u64, CancelledError> {
+/// async fn after(millis: u64) -> Result<u64, ringio::Error> {
 ///     ringio::sleep(Duration::from_millis(millis)).await?;
 ///     Ok(millis)
 /// }

@@ -44,7 +44,7 @@ const ROWS: &[Row] = &[
     Row { name: "as_completed, plain", wait: await_completed, ..PLAIN },
     Row { name: "wait_for", wait: await_limited, passed: true, waits: true, ..PLAIN },
     Row { name: "shield", wait: await_shield, ..PLAIN },
-    Row { name: "group", wait: await_group, passed: true, waits: true, cancelled_by_drop: true, ..PLAIN },
+    Row { name: "group", wait: await_group, passed: true, waits: true, cancelled_by_drop: true },
 ];
 
 fn await_task(inner: Inner) -> Waiting {

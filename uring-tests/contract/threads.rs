@@ -60,7 +60,9 @@ fn threads_are_made_when_needed_and_used_again() {
             let barrier = Arc::new(Barrier::new(3));
             let meet = || {
                 let barrier = barrier.clone();
-                to_thread(move || drop(barrier.wait()))
+                to_thread(move || {
+                    barrier.wait();
+                })
             };
             gather!(meet(), meet(), meet()).await.unwrap();
         });
