@@ -193,6 +193,15 @@ impl Runtime {
     #[inline]
     pub(super) fn core(&self, seed: Seed) -> Core {
         let core = Core::new(self.next_id(), seed.spawned_at);
+        if seed.name.is_some() || seed.vars.is_some() || self.may_have_vars() {
+            self.dress(&core, seed);
+        }
+        core
+    }
+
+    /// Gives a task what few tasks have.
+    #[cold]
+    fn dress(&self, core: &Core, seed: Seed) {
         let vars = seed.vars.or_else(|| self.inherited());
         if let Some(vars) = vars {
             core.set_vars(vars);
@@ -200,7 +209,6 @@ impl Runtime {
         if let Some(name) = seed.name {
             core.set_name(name);
         }
-        core
     }
 
     /// Puts a task of this runtime into the run queue, unless it is there.
@@ -247,9 +255,11 @@ impl Runtime {
     pub(super) fn end(&self, task: &TaskRef, ending: Ending) {
         let unseen = task.end(ending);
         self.forget(task);
-        let callbacks = task.core().take_callbacks();
-        if !callbacks.is_empty() {
-            self.call_back(task.clone(), callbacks);
+        if task.core().has_extra() {
+            let callbacks = task.core().take_callbacks();
+            if !callbacks.is_empty() {
+                self.call_back(task.clone(), callbacks);
+            }
         }
         if unseen {
             self.report_unseen(task, ending);

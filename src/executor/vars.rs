@@ -116,8 +116,13 @@ impl Runtime {
         entered.or_else(|| self.current.with(|task| task?.core().vars()))
     }
 
-    /// What a new task begins with (CX1).
+    /// False when a new task begins with none.
     #[inline]
+    pub(super) fn may_have_vars(&self) -> bool {
+        self.ambient.borrow().is_some() || self.current.with(|task| task.is_some_and(|task| task.core().has_extra()))
+    }
+
+    /// What a new task begins with (CX1).
     pub(super) fn inherited(&self) -> Option<Vars> {
         if let Some(entered) = &*self.ambient.borrow() {
             return entered.copied();

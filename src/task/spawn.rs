@@ -128,6 +128,7 @@ impl Settings {
     }
 
     #[track_caller]
+    #[inline]
     pub(super) fn spawn<F>(self, body: F) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
     where
         F: Future + 'static,

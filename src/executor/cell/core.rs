@@ -28,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) cancelling: Cell<u32>,
     /// The task that waits for this one's end; further waits are in `extra`.
     joiner: Cell<Option<TaskRef>>,
+    /// Whether there is any, so that most tasks need not look.
+    has_extra: Cell<bool>,
     extra: Cell<Option<Box<Extra>>>,
 }
 
@@ -64,20 +66,31 @@ impl Core {
             marks: Marks::new(),
             cancelling: Cell::new(0),
             joiner: Cell::new(None),
+            has_extra: Cell::new(false),
             extra: Cell::new(None),
         }
+    }
+
+    #[inline]
+    pub(crate) fn has_extra(&self) -> bool {
+        self.has_extra.get()
     }
 
     /// Nothing of the user's may run in `with`: what it touches is out of its place meanwhile.
     fn extra<R>(&self, with: impl FnOnce(&mut Extra) -> R) -> R {
         let mut extra = self.extra.take().unwrap_or_default();
+        self.has_extra.set(true);
         let result = with(&mut extra);
         self.extra.set(Some(extra));
         result
     }
 
     /// As `extra`, if there is any.
+    #[inline]
     fn if_extra<R>(&self, with: impl FnOnce(&mut Extra) -> R) -> Option<R> {
+        if !self.has_extra() {
+            return None;
+        }
         let mut extra = self.extra.take()?;
         let result = with(&mut extra);
         self.extra.set(Some(extra));
@@ -214,7 +227,9 @@ impl Core {
     #[inline]
     pub(super) fn clear(&self) {
         drop(self.joiner.take());
-        if let Some(extra) = self.extra.take() {
+        if self.has_extra.take()
+            && let Some(extra) = self.extra.take()
+        {
             drop_quietly(extra);
         }
     }
