@@ -79,6 +79,10 @@ pub mod _docs {
     pub mod cancellation {}
     #[doc = include_str!("_docs/reliability.md")]
     pub mod reliability {}
+    #[doc = include_str!("_docs/coming_from_asyncio.md")]
+    pub mod coming_from_asyncio {}
+    #[doc = include_str!("_docs/coming_from_tokio.md")]
+    pub mod coming_from_tokio {}
     #[doc = include_str!("_docs/performance.md")]
     pub mod performance {}
     #[cfg(feature = "testing")]
