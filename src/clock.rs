@@ -9,23 +9,30 @@ mod hands;
 use std::time::{Duration, Instant};
 
 use hands::Hands;
+use nix::time::{ClockId, clock_gettime};
 
 /// The clock of one runtime: monotonic, and counted in nanoseconds since the runtime began.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     origin: Instant,
+    /// The same instant, or one shortly after it, as the system counts.
+    origin_ns: u64,
     hands: Hands,
 }
 
 impl Clock {
     pub(crate) fn start() -> Clock {
-        Clock { origin: Instant::now(), hands: Hands::default() }
+        // In this order: a clock that is behind by a moment lets no timer fire early.
+        let origin = Instant::now();
+        Clock { origin, origin_ns: monotonic_ns(), hands: Hands::default() }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Tick {
         match self.hands.read() {
             Some(nanoseconds) => Tick(nanoseconds),
-            None => self.tick(Instant::now()),
+            // As a difference of `Instant`s it takes twice the time.
+            None => Tick(monotonic_ns() - self.origin_ns),
         }
     }
 
@@ -52,6 +59,13 @@ impl Tick {
     pub(crate) fn until(self, later: Tick) -> Duration {
         Duration::from_nanos(later.0.saturating_sub(self.0))
     }
+}
+
+/// The clock that [`Instant`] reads, too.
+#[inline]
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Alarm, Ending, ErrorReport, Finish, Mailbox, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
-    debug::Debug, inspect, pool::threads_max_usual, report::Handler, runtime::Settings,
+    debug::Debug, inspect, pool::threads_max_usual, report::Handler, runtime::{Home, Settings},
 };
 use crate::{
     buf::PoolLayout,
@@ -68,7 +68,7 @@ fn refuse_nested() {
 /// ```
 #[doc(alias = "asyncio.Runner")]
 pub struct Runner {
-    runtime: Option<Box<Runtime>>,
+    runtime: Option<Home>,
     shutdown_timeout: Option<Duration>,
     thread_timeout: Duration,
     ctrl_c: bool,

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
+    ops::Deref,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
     rc::{Rc, Weak},
@@ -90,10 +91,9 @@ const IDS: u64 = 1024;
 pub(super) const BUDGET: u32 = 128;
 
 impl Runtime {
-    /// At an address that does not change: this thread keeps a list of its runtimes.
-    pub(super) fn new(config: &Config, handler: Option<Handler>, settings: Settings) -> io::Result<Box<Runtime>> {
+    pub(super) fn new(config: &Config, handler: Option<Handler>, settings: Settings) -> io::Result<Home> {
         let port = Rc::new(Port::open(config)?);
-        let runtime = Box::new(Runtime {
+        let runtime = Rc::new(Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
             port,
             timers: RefCell::default(),
@@ -119,7 +119,7 @@ impl Runtime {
             handler: handler.unwrap_or_else(|| Rc::new(print)),
         });
         Alive::begin(&runtime);
-        Ok(runtime)
+        Ok(Home(runtime))
     }
 
     /// Makes a task and puts it into the run queue.
@@ -346,9 +346,22 @@ impl Runtime {
     }
 }
 
-impl Drop for Runtime {
+/// A runtime at an address that does not change, where this thread finds it. Not in a box: that may not be pointed at from
+/// elsewhere.
+pub(super) struct Home(Rc<Runtime>);
+
+impl Deref for Home {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.0
+    }
+}
+
+impl Drop for Home {
+    /// Before the runtime itself goes, which nobody may find half gone.
     fn drop(&mut self) {
-        Alive::end(self);
+        Alive::end(&self.0);
     }
 }
 
