@@ -15,7 +15,11 @@ use std::{
 
 use super::{
     Alarm, Ending, ErrorReport, Finish, Mailbox, Outcome, ReportKind, Runtime, Seed, Typed, Vars, Waiter, context,
-    debug::Debug, inspect, pool::threads_max_usual, report::Handler, runtime::{Home, Settings},
+    debug::Debug,
+    inspect,
+    pool::threads_max_usual,
+    report::Handler,
+    runtime::{Home, Settings},
 };
 use crate::{
     buf::PoolLayout,
@@ -323,7 +327,7 @@ impl RunnerBuilder {
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
         let settings = Settings { threads_max: self.threads_max, debug: Debug::new(self.debug, self.slow) };
-        let runtime = Runtime::new(&self.config, self.handler, settings)?;
+        let runtime = Runtime::open(&self.config, self.handler, settings)?;
         // A simulated process is not one that another can look at.
         let is_real = runtime.port.calls().world().is_none();
         if is_real && self.inspect.unwrap_or_else(inspect::is_wanted) {

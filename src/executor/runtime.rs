@@ -91,7 +91,7 @@ const IDS: u64 = 1024;
 pub(super) const BUDGET: u32 = 128;
 
 impl Runtime {
-    pub(super) fn new(config: &Config, handler: Option<Handler>, settings: Settings) -> io::Result<Home> {
+    pub(super) fn open(config: &Config, handler: Option<Handler>, settings: Settings) -> io::Result<Home> {
         let port = Rc::new(Port::open(config)?);
         let runtime = Rc::new(Runtime {
             inbox: Arc::new(Inbox::new(port.doorbell().clone())),
