@@ -7,6 +7,8 @@ pub(crate) mod allocations;
 mod channel;
 mod nop;
 mod runtimes;
+mod sync;
+mod tasks;
 mod wake;
 mod workloads;
 

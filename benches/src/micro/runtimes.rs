@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Row, nop,
+    Row, nop, sync, tasks,
     workloads::{Runtime, rows},
 };
 use crate::peers;
@@ -23,6 +23,11 @@ pub(super) static ALL: &[(&str, Rows)] = &[
         let mut all = rows::<Ringio>();
         all.push(Row { name: "nop-1", unit: "ns", run: || nop::seam(1) });
         all.push(Row { name: "nop-32", unit: "ns", run: || nop::seam(32) });
+        all.extend(tasks::rows::<Ringio>());
+        all.extend(tasks::cancel_rows::<Ringio>());
+        all.push(tasks::to_thread_row::<Ringio>());
+        all.push(tasks::threadsafe_row::<Ringio>());
+        all.extend(sync::ringio());
         all
     }),
     ("raw", || {
@@ -31,16 +36,52 @@ pub(super) static ALL: &[(&str, Rows)] = &[
             Row { name: "nop-32", unit: "ns", run: || nop::raw(32) },
         ]
     }),
-    ("tokio", rows::<Tokio>),
-    ("compio", rows::<Compio>),
-    ("monoio", rows::<Monoio>),
-    ("glommio", rows::<Glommio>),
+    ("tokio", || {
+        let mut all = rows::<Tokio>();
+        all.extend(tasks::rows::<Tokio>());
+        all.extend(tasks::cancel_rows::<Tokio>());
+        all.push(tasks::to_thread_row::<Tokio>());
+        all.push(tasks::threadsafe_row::<Tokio>());
+        all.extend(sync::tokio());
+        all
+    }),
+    ("compio", || {
+        let mut all = rows::<Compio>();
+        all.extend(tasks::rows::<Compio>());
+        all.extend(tasks::cancel_rows::<Compio>());
+        all.push(tasks::to_thread_row::<Compio>());
+        all
+    }),
+    ("monoio", || {
+        let mut all = rows::<Monoio>();
+        all.extend(tasks::rows::<Monoio>());
+        all
+    }),
+    ("glommio", || {
+        let mut all = rows::<Glommio>();
+        all.extend(tasks::rows::<Glommio>());
+        all.extend(tasks::cancel_rows::<Glommio>());
+        all.push(tasks::to_thread_row::<Glommio>());
+        all
+    }),
     ("tokio-uring", || {
         let mut all = rows::<TokioUring>();
         all.push(Row { name: "nop-1", unit: "ns", run: || TokioUring::block_on(TokioUring::nops()) });
         all
     }),
-    ("smol", rows::<Smol>),
+    ("smol", || {
+        let mut all = rows::<Smol>();
+        all.extend(tasks::rows::<Smol>());
+        all.extend(tasks::cancel_rows::<Smol>());
+        all.push(tasks::to_thread_row::<Smol>());
+        all.push(tasks::threadsafe_row::<Smol>());
+        all.extend(sync::smol());
+        all
+    }),
+    // Of no runtime: on ours, so that only the primitive differs.
+    ("flume-on-ringio", sync::flume_on_ringio),
+    ("kanal-on-ringio", sync::kanal_on_ringio),
+    ("local-sync-on-ringio", sync::local_sync_on_ringio),
 ];
 
 /// Pending once.
@@ -61,7 +102,7 @@ impl Future for Yield {
     }
 }
 
-struct Tokio;
+pub(super) struct Tokio;
 
 impl Runtime for Tokio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
@@ -84,7 +125,7 @@ impl Runtime for Tokio {
     }
 }
 
-struct TokioUring;
+pub(super) struct TokioUring;
 
 impl TokioUring {
     async fn nops() -> f64 {
@@ -116,7 +157,7 @@ impl Runtime for TokioUring {
     }
 }
 
-struct Compio;
+pub(super) struct Compio;
 
 impl Runtime for Compio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
@@ -137,7 +178,7 @@ impl Runtime for Compio {
     }
 }
 
-struct Monoio;
+pub(super) struct Monoio;
 
 impl Runtime for Monoio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
@@ -158,7 +199,7 @@ impl Runtime for Monoio {
     }
 }
 
-struct Glommio;
+pub(super) struct Glommio;
 
 impl Runtime for Glommio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
@@ -179,10 +220,10 @@ impl Runtime for Glommio {
     }
 }
 
-struct Smol;
+pub(super) struct Smol;
 
 thread_local! {
-    static EXECUTOR: Rc<smol::LocalExecutor<'static>> = Rc::new(smol::LocalExecutor::new());
+    pub(super) static EXECUTOR: Rc<smol::LocalExecutor<'static>> = Rc::new(smol::LocalExecutor::new());
 }
 
 impl Runtime for Smol {
@@ -204,7 +245,7 @@ impl Runtime for Smol {
     }
 }
 
-struct Ringio;
+pub(super) struct Ringio;
 
 impl Runtime for Ringio {
     fn block_on<F: Future<Output = f64> + 'static>(future: F) -> f64 {
@@ -226,7 +267,7 @@ impl Runtime for Ringio {
 }
 
 /// A task body of ringio returns a Result. (An async block around the future would hold it twice.)
-struct Fine<F>(F);
+pub(super) struct Fine<F>(pub(super) F);
 
 impl<F: Future> Future for Fine<F> {
     type Output = Result<F::Output, ringio::CancelledError>;

@@ -8,23 +8,37 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Poll, Waker},
-    thread::{self, Thread},
+    thread::{self, JoinHandle, Thread},
 };
 
 use crate::placement;
 
+static LOAD_CPU: OnceLock<usize> = OnceLock::new();
 static PARTNER: OnceLock<Thread> = OnceLock::new();
 static ASKED: AtomicU64 = AtomicU64::new(0);
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static ASKER: Mutex<Option<Waker>> = Mutex::new(None);
 
 pub(super) fn start_partner(cpu: usize) {
+    LOAD_CPU.get_or_init(|| cpu);
     PARTNER.get_or_init(|| thread::spawn(move || answer(cpu)).thread().clone());
 }
 
-fn answer(cpu: usize) {
+/// A thread beside the loop, where the load runs.
+pub(super) fn on_load_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::spawn(move || {
+        settle(*LOAD_CPU.get().expect("set with the process"));
+        work()
+    })
+}
+
+fn settle(cpu: usize) {
     // Refused: then background work shows up in the figure.
     let _refused = placement::pin(cpu).and_then(|()| placement::real_time(1));
+}
+
+fn answer(cpu: usize) {
+    settle(cpu);
     loop {
         let asked = ASKED.load(Ordering::Acquire);
         if ANSWERED.load(Ordering::Relaxed) == asked {

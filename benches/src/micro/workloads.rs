@@ -13,7 +13,7 @@ use crate::{child, report::median};
 
 /// Odd, so that the median is a value that occurred.
 pub(super) const REPEATS: usize = 31;
-const BATCH: u64 = 1000;
+pub(super) const BATCH: u64 = 1000;
 const TIMERS: u64 = 10_000;
 
 /// What a workload needs of a runtime.
@@ -54,28 +54,28 @@ pub(super) fn median_ns(repeats: usize, items: u64, mut work: impl FnMut()) -> f
     clock.median_ns()
 }
 
-struct Clock {
+pub(super) struct Clock {
     items: u64,
     started: Instant,
     samples_ns: Vec<f64>,
 }
 
 impl Clock {
-    fn new(items: u64) -> Clock {
+    pub(super) fn new(items: u64) -> Clock {
         Clock { items, started: Instant::now(), samples_ns: Vec::with_capacity(REPEATS + 1) }
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.started = Instant::now();
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let elapsed = self.started.elapsed();
         self.samples_ns.push(elapsed.as_nanos() as f64 / self.items as f64);
     }
 
     /// Without the first, which warms up.
-    fn median_ns(&mut self) -> f64 {
+    pub(super) fn median_ns(&mut self) -> f64 {
         median(&mut self.samples_ns[1..])
     }
 }
