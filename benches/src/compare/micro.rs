@@ -107,9 +107,7 @@ fn print(placement: Placement, runs: &[Run]) {
     if rows.is_empty() {
         return;
     }
-    println!(
-        "\nmicro, {placement}: median [min-max]; ping-pong per hand-over, wake-thread, threadsafe and mailbox-wake per round trip"
-    );
+    println!("\nmicro, {placement}: median [min-max]; ping-pong per hand-over; to and from threads per round trip");
     for (name, unit, runtimes) in rows {
         let spreads = runtimes.into_iter().filter_map(|(runtime, values)| Some((runtime, Spread::of(values)?)));
         let mut spreads: Vec<(&str, Spread)> = spreads.collect();

@@ -134,8 +134,24 @@ async fn timeout_set_cancel<R: Tasks>() -> f64 {
     clock.median_ns()
 }
 
+/// One that is counted until its future is dropped.
+struct Asleep(Rc<Cell<u64>>);
+
+impl Asleep {
+    fn new(count: Rc<Cell<u64>>) -> Asleep {
+        count.set(count.get() + 1);
+        Asleep(count)
+    }
+}
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 async fn sleeper<R: Runtime>(asleep: Rc<Cell<u64>>) -> u64 {
-    asleep.set(asleep.get() + 1);
+    let _asleep = Asleep::new(asleep);
     R::sleep(HOUR).await;
     0
 }
@@ -153,7 +169,7 @@ async fn cancel<R: Cancels>() -> f64 {
         clock.start();
         let cancelled = R::cancel_all(handles).await;
         clock.stop();
-        assert_eq!(cancelled, SLEEPERS);
+        assert_eq!((cancelled, asleep.get()), (SLEEPERS, 0));
     }
     clock.median_ns()
 }
@@ -265,7 +281,7 @@ impl Cancels for Ringio {
 
     fn start(asleep: Rc<Cell<u64>>) -> Self::Handle {
         ringio::create_task(async move {
-            asleep.set(asleep.get() + 1);
+            let _asleep = Asleep::new(asleep);
             ringio::sleep(HOUR).await?;
             Ok(0)
         })
