@@ -31,8 +31,10 @@ struct Amount {
     bytes: usize,
 }
 
+type Workloads = fn(Amount) -> io::Result<Figures>;
+
 /// The runtimes, and the workloads on each.
-const ALL: [(&str, fn(Amount) -> io::Result<Figures>); 5] = [
+const ALL: [(&str, Workloads); 5] = [
     ("ringio", ringio_children),
     ("std", std_children),
     ("tokio", tokio_children),
