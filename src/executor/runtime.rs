@@ -234,9 +234,10 @@ impl Runtime {
         }
     }
 
-    /// A number of the task that is the same in every run of the same program, if not alone its own.
+    /// A number of the task that is the same in every run of the same program, if not alone its own. Tasks that nobody sees
+    /// have the id zero, and share a number.
     pub(super) fn number_of(&self, task: &TaskRef) -> u64 {
-        (task.core().id - 1) % IDS
+        task.core().id % IDS
     }
 
     #[inline]

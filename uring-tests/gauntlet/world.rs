@@ -104,6 +104,20 @@ fn a_wake_from_another_thread_is_waited_for() {
     thread.join().unwrap();
 }
 
+#[test]
+fn tasks_that_nobody_sees_run_here_too() {
+    // T6: done callbacks are called by such a task.
+    let called = Rc::new(RefCell::new(Vec::new()));
+    let log = called.clone();
+    run_virtual(async move {
+        let task = create_task(async { Ok::<_, CancelledError>(()) });
+        task.add_done_callback(move |done| log.borrow_mut().push(done.done()));
+        sleep(Duration::from_millis(1)).await
+    })
+    .unwrap();
+    assert_eq!(*called.borrow(), [true]);
+}
+
 fn order_of_tasks(sim: Sim) -> Vec<usize> {
     let order = Rc::new(RefCell::new(Vec::new()));
     sim.run(async {
