@@ -426,7 +426,7 @@ impl Port {
 
     /// S7. What the kernel did not give back in time stays allocated for ever; returns its names.
     pub(crate) fn teardown(&self) -> Vec<&'static str> {
-        let deadline = self.clock.now().after(TEARDOWN_MAX);
+        let mut patience = TEARDOWN_MAX;
         // What was written is sent as far as the kernel takes it at once.
         for _ in 0..LAST_TURNS {
             if self.turn(Wait::Not).is_err() {
@@ -434,26 +434,19 @@ impl Port {
             }
             self.collect();
         }
-        self.end_children(deadline);
+        self.end_children(&mut patience);
         self.ending.set(true);
         self.drop_done();
         let tokens: Vec<Token> = self.table.borrow().in_kernel().map(|(token, _)| token).collect();
         for token in tokens {
             self.cancel(token);
         }
-        while self.table.borrow().in_kernel().next().is_some() && self.clock.now() < deadline {
-            let next = self.next_chore().unwrap_or(deadline).min(deadline);
-            if self.turn(Wait::AtMost(self.clock.now().until(next))).is_err() {
-                break;
-            }
-            self.collect();
-            self.do_chores(self.clock.now());
-        }
+        while self.table.borrow().in_kernel().next().is_some() && self.be_patient(&mut patience) {}
         self.let_go()
     }
 
     /// Kills and reaps the children that are still somebody's, and ends the threads that made them.
-    fn end_children(&self, deadline: Tick) {
+    fn end_children(&self, patience: &mut Duration) {
         drop(self.spawner.take());
         let mut children = self.table.borrow().children();
         for child in children.iter().filter(|child| child.must_end()) {
@@ -461,12 +454,27 @@ impl Port {
         }
         loop {
             children.retain(|child| child.must_end());
-            let left = self.clock.now().until(deadline);
-            if children.is_empty() || left.is_zero() || self.turn(Wait::AtMost(left)).is_err() {
+            if children.is_empty() || !self.be_patient(patience) {
                 return;
             }
-            self.collect();
         }
+    }
+
+    /// Does what is due and waits for completions, at most until the next chore or the end of the patience; false at that end.
+    ///
+    /// A wait costs no more patience than the time it asked for: the clock of a process that was stopped meanwhile has
+    /// moved on, and nobody had a chance to answer.
+    fn be_patient(&self, patience: &mut Duration) -> bool {
+        let before = self.clock.now();
+        self.do_chores(before);
+        let until_chore = self.next_chore().map_or(Duration::MAX, |due| before.until(due));
+        let wait = until_chore.min(*patience);
+        if patience.is_zero() || self.turn(Wait::AtMost(wait)).is_err() {
+            return false;
+        }
+        self.collect();
+        *patience -= before.until(self.clock.now()).min(wait);
+        true
     }
 
     /// Ends operations whose futures were forgotten.

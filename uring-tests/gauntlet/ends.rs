@@ -70,5 +70,5 @@ fn quietly<T>(body: impl Future<Output = io::Result<T>> + 'static) {
 
 #[test]
 fn nothing_is_left_when_a_runtime_ends_in_the_middle() {
-    gauntlet("nothing_is_left_when_a_runtime_ends_in_the_middle", &[], workload);
+    gauntlet("nothing_is_left_when_a_runtime_ends_in_the_middle", &[1_795_385_717_773_996_106], workload);
 }
