@@ -17,6 +17,9 @@ const STANDING: u64 = 1 << 31;
 pub(crate) const GENERATION_MAX: u32 = 0x00ff_ffff;
 
 impl Token {
+    /// Names none.
+    pub(crate) const NONE: Token = Token(u64::MAX);
+
     #[inline]
     pub(crate) fn new(index: u32, generation: u32) -> Token {
         debug_assert!(index <= INDEX_MAX && generation <= GENERATION_MAX);

@@ -35,6 +35,6 @@ pub(crate) trait Layer {
 impl Socket {
     #[inline]
     pub(crate) fn layer(&self) -> Option<&dyn Layer> {
-        self.layer.get().map(|layer| &**layer)
+        self.layer.get().map(|layer| &***layer)
     }
 }

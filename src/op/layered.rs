@@ -8,7 +8,7 @@ impl Socket {
     /// # Panics
     /// When there is one already: a bug of the caller's.
     pub(crate) fn set_layer(&self, layer: Box<dyn Layer>) {
-        assert!(self.layer.set(layer).is_ok(), "a socket has one layer");
+        assert!(self.layer.set(Box::new(layer)).is_ok(), "a socket has one layer");
     }
 
     /// Whether a read is waited for.

@@ -27,6 +27,7 @@ mod basic;
 mod child;
 mod chores;
 mod datagram;
+mod held;
 mod layer;
 #[cfg(feature = "tls")]
 mod layered;
@@ -64,7 +65,7 @@ pub(crate) use datagram::{Datagrams, SendDatagram};
 pub(crate) use layer::Layer;
 pub(crate) use port::Port;
 pub(crate) use read_at::ReadAt;
-pub(crate) use send::Segment;
+pub(crate) use send::{Segment, WriteMarks};
 pub(crate) use socket::{Kind, Socket};
 pub(crate) use source::{Source, Way};
 pub(crate) use transfer::{ReadInto, Ready, Send, WriteFrom};

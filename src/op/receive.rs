@@ -6,7 +6,7 @@
 //! the limit is buffered the receive is ended, and started again when a reader waits.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     collections::VecDeque,
     io,
     rc::Rc,
@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Socket,
+    held::Held,
     slot::Owner,
     socket::{Kind, LINGER_BYTES_MAX, Phase},
 };
@@ -26,18 +27,19 @@ use crate::{
 };
 
 pub(super) struct Receiving {
-    /// Only while there is something in it.
-    incoming: RefCell<Option<Box<Incoming>>>,
+    incoming: Held<Incoming>,
     buffered: Cell<usize>,
     limit: Cell<usize>,
     armed: Cell<Armed>,
+    /// Of what is armed, else an old one.
+    token: Cell<Token>,
     /// The kernel was asked to end what is armed.
     stopping: Cell<bool>,
     end: Cell<End>,
     /// Kept when it is woken: the same task mostly comes back.
-    waiter: RefCell<Option<Waker>>,
-    /// A reader waits for more bytes than this.
-    wanted: Cell<Option<usize>>,
+    waiter: Cell<Option<Waker>>,
+    /// A reader waits for so many bytes; zero for none.
+    wanted: Cell<usize>,
     style: Cell<Style>,
     /// The turn of the port in which this socket last received.
     stamp: Cell<u32>,
@@ -59,15 +61,15 @@ enum Piece {
 }
 
 /// The operation that is in flight.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Armed {
     Not,
     /// Receives into the pool until it is stopped.
-    Many(Token),
+    Many,
     /// Receives into `room` once.
-    Once(Token),
+    Once,
     /// Waits until there is something: this kernel does not do that by itself for this socket.
-    Polling(Token),
+    Polling,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,14 +108,15 @@ const BULK_SOCKETS_MAX: u32 = 2;
 impl Receiving {
     pub(super) fn new() -> Receiving {
         Receiving {
-            incoming: RefCell::new(None),
+            incoming: Held::empty(),
             buffered: Cell::new(0),
             limit: Cell::new(LIMIT_BYTES),
             armed: Cell::new(Armed::Not),
+            token: Cell::new(Token::NONE),
             stopping: Cell::new(false),
             end: Cell::new(End::Open),
-            waiter: RefCell::new(None),
-            wanted: Cell::new(None),
+            waiter: Cell::new(None),
+            wanted: Cell::new(0),
             style: Cell::new(Style::Small { large: 0 }),
             stamp: Cell::new(0),
         }
@@ -121,7 +124,7 @@ impl Receiving {
 
     #[inline]
     pub(super) fn is_armed(&self) -> bool {
-        !matches!(self.armed.get(), Armed::Not)
+        self.armed.get() != Armed::Not
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -133,7 +136,13 @@ impl Receiving {
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        self.wanted.get().is_some()
+        self.wanted.get() > 0
+    }
+
+    /// Whether what a reader waits for is there.
+    #[inline]
+    fn has_wanted(&self) -> bool {
+        self.is_wanted() && self.buffered() >= self.wanted.get()
     }
 }
 
@@ -142,6 +151,11 @@ impl Receiving {
 impl Socket {
     pub(crate) fn set_limit(&self, limit: usize) {
         self.receiving.limit.set(limit);
+    }
+
+    #[inline]
+    pub(crate) fn limit(&self) -> usize {
+        self.receiving.limit.get()
     }
 
     /// Bytes that have arrived and were not read.
@@ -171,11 +185,9 @@ impl Socket {
         if self.buffered() > have || self.has_ended() {
             return Poll::Ready(());
         }
-        match &mut *self.receiving.waiter.borrow_mut() {
-            Some(old) => old.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-        self.receiving.wanted.set(Some(have));
+        let known = self.receiving.waiter.take().filter(|known| known.will_wake(waker));
+        self.receiving.waiter.set(Some(known.unwrap_or_else(|| waker.clone())));
+        self.receiving.wanted.set(have.saturating_add(1));
         self.arm_receive();
         Poll::Pending
     }
@@ -185,10 +197,8 @@ impl Socket {
         if bytes.is_empty() {
             return;
         }
-        let mut incoming = self.receiving.incoming.borrow_mut();
         self.receiving.buffered.set(self.receiving.buffered() + bytes.len());
-        incoming.get_or_insert_with(|| self.port.take_incoming()).pieces.push_back(Piece::Owned(bytes));
-        drop(incoming);
+        self.with_incoming(|incoming| incoming.pieces.push_back(Piece::Owned(bytes)));
         self.after_completion(false);
     }
 
@@ -206,10 +216,9 @@ impl Socket {
     /// Takes what comes first, at most `most` bytes.
     #[inline]
     pub(crate) fn take(&self, most: usize) -> Bytes {
-        let mut incoming = self.receiving.incoming.borrow_mut();
-        let Some(some) = &mut *incoming else { return Bytes::new() };
-        let taken = some.take(most, self.port.pool());
-        self.taken(&mut incoming, taken.len());
+        let taken =
+            self.receiving.incoming.if_held(|incoming| incoming.take(most, self.port.pool())).unwrap_or_default();
+        self.taken(taken.len());
         taken
     }
 
@@ -221,40 +230,49 @@ impl Socket {
 
     /// Takes exactly `len` bytes, which are buffered.
     pub(crate) fn take_exactly(&self, len: usize) -> Bytes {
-        let mut incoming = self.receiving.incoming.borrow_mut();
-        let Some(some) = &mut *incoming else { return Bytes::new() };
-        if !some.first_has(len) {
-            some.hold(self.port.pool());
-        }
-        let taken = some.take(len, self.port.pool());
+        let taken = self.receiving.incoming.if_held(|incoming| {
+            if !incoming.first_has(len) {
+                incoming.hold(self.port.pool());
+            }
+            incoming.take(len, self.port.pool())
+        });
+        let taken = taken.unwrap_or_default();
         assert!(taken.len() == len, "fewer bytes are buffered than were counted");
-        self.taken(&mut incoming, len);
+        self.taken(len);
         taken
     }
 
     /// Calls `look` with all that is buffered, in one piece, and takes as many bytes as it says.
     pub(crate) fn take_where<R>(&self, look: impl FnOnce(&[u8]) -> (usize, R)) -> (Bytes, R) {
-        let mut incoming = self.receiving.incoming.borrow_mut();
-        let Some(some) = &mut *incoming else { return (Bytes::new(), look(&[]).1) };
-        some.hold(self.port.pool());
-        let (len, found) = look(&some.held);
-        let taken = some.held.split_to(len).freeze();
-        self.taken(&mut incoming, len);
+        if self.buffered() == 0 {
+            return (Bytes::new(), look(&[]).1);
+        }
+        let (taken, found) = self.with_incoming(|incoming| {
+            incoming.hold(self.port.pool());
+            let (len, found) = look(&incoming.held);
+            (incoming.held.split_to(len).freeze(), found)
+        });
+        self.taken(taken.len());
         (taken, found)
     }
 
     /// Counts what was taken; hands the memory on when nothing is left in it.
     #[inline]
-    fn taken(&self, incoming: &mut Option<Box<Incoming>>, len: usize) {
+    fn taken(&self, len: usize) {
         let left = self.receiving.buffered() - len;
         self.receiving.buffered.set(left);
         if left == 0
-            && !matches!(self.receiving.armed.get(), Armed::Once(_))
-            && let Some(mut unused) = incoming.take()
+            && self.receiving.armed.get() != Armed::Once
+            && let Some(mut unused) = self.receiving.incoming.take()
         {
             unused.held = BytesMut::new(); // readers may still share it
             self.port.keep_incoming(unused);
         }
+    }
+
+    #[inline]
+    fn with_incoming<R>(&self, look: impl FnOnce(&mut Incoming) -> R) -> R {
+        self.receiving.incoming.with(|| self.port.take_incoming(), look)
     }
 }
 
@@ -324,24 +342,22 @@ impl Socket {
             return;
         }
         let small = matches!(self.receiving.style.get(), Style::Small { .. });
-        let armed = match self.kind() {
+        match self.kind() {
             Kind::Connection if small && self.port.profile().has_multishot() => {
-                Armed::Many(self.stand(&Request::RecvMany { fd: self.raw_fd() }))
+                self.stand(Armed::Many, &Request::RecvMany { fd: self.raw_fd() });
             }
             Kind::Connection | Kind::Pipe => self.receive_once(),
-            Kind::Memory => return,
-        };
-        self.receiving.armed.set(armed);
+            Kind::Memory => {}
+        }
     }
 
-    fn receive_once(self: &Rc<Socket>) -> Armed {
+    fn receive_once(self: &Rc<Socket>) {
         let size = match self.receiving.style.get() {
             Style::Small { .. } => ROOM_BYTES,
             Style::Bulk { .. } => ROOM_BULK_BYTES,
         };
-        let request = {
-            let mut incoming = self.receiving.incoming.borrow_mut();
-            let room = &mut incoming.get_or_insert_with(|| self.port.take_incoming()).room;
+        let request = self.with_incoming(|incoming| {
+            let room = &mut incoming.room;
             // Gives the same memory again when the readers of the last pieces are done with them.
             room.reserve(size);
             let space = room.spare_capacity_mut();
@@ -351,22 +367,19 @@ impl Socket {
                 Kind::Pipe => Request::Read { fd, into, len, offset: CURRENT },
                 Kind::Connection | Kind::Memory => Request::Recv { fd, into, len },
             }
-        };
-        Armed::Once(self.stand(&request))
+        });
+        self.stand(Armed::Once, &request);
     }
 
-    fn stand(self: &Rc<Socket>, request: &Request) -> Token {
-        self.port.stand(Owner::Receive(self.clone()), request)
+    fn stand(self: &Rc<Socket>, armed: Armed, request: &Request) {
+        self.receiving.token.set(self.port.stand(Owner::Receive(self.clone()), request));
+        self.receiving.armed.set(armed);
     }
 
     /// Asks the kernel to end the receive; its final completion says when.
     pub(super) fn stop_receiving(&self) {
-        if self.receiving.stopping.replace(true) {
-            return;
-        }
-        match self.receiving.armed.get() {
-            Armed::Many(token) | Armed::Once(token) | Armed::Polling(token) => self.port.cancel(token),
-            Armed::Not => self.receiving.stopping.set(false),
+        if self.receiving.is_armed() && !self.receiving.stopping.replace(true) {
+            self.port.cancel(self.receiving.token.get());
         }
     }
 
@@ -380,7 +393,7 @@ impl Socket {
         }
         let mut starving = false;
         match completion.answer() {
-            Answer::Done(_) if matches!(armed, Armed::Polling(_)) => {}
+            Answer::Done(_) if armed == Armed::Polling => {}
             Answer::Done(0) => {
                 // A buffer may have been picked for the bytes that then did not come.
                 if let Some(buffer) = completion.buffer()
@@ -400,7 +413,7 @@ impl Socket {
             Answer::NotReady if stopping || self.port.is_ending() => {}
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Readable };
-                self.receiving.armed.set(Armed::Polling(self.stand(&request)));
+                self.stand(Armed::Polling, &request);
             }
             Answer::Exhausted(error) | Answer::Gone(error) | Answer::Failed(error) => {
                 self.receiving.end.set(End::Failed(error.raw_os_error().unwrap_or(0)));
@@ -411,22 +424,23 @@ impl Socket {
 
     #[inline]
     fn receive_piece(&self, len: u32, completion: &Completion) {
-        let mut incoming = self.receiving.incoming.borrow_mut();
-        let incoming = incoming.get_or_insert_with(|| self.port.take_incoming());
-        let piece = match completion.buffer() {
-            Some(buffer) => Piece::Pooled(self.port.pool().take(buffer, len, completion.keeps_buffer())),
-            None => {
-                received(&mut incoming.room, len as usize);
-                Piece::Owned(incoming.room.split().freeze())
+        let receiving = &self.receiving;
+        let buffered = receiving.buffered() + len as usize;
+        receiving.buffered.set(buffered);
+        self.with_incoming(|incoming| {
+            let piece = match completion.buffer() {
+                Some(buffer) => Piece::Pooled(self.port.pool().take(buffer, len, completion.keeps_buffer())),
+                None => {
+                    received(&mut incoming.room, len as usize);
+                    Piece::Owned(incoming.room.split().freeze())
+                }
+            };
+            incoming.pieces.push_back(piece);
+            if buffered < receiving.wanted.get() && buffered > 2 * receiving.limit.get() {
+                // What a reader wants at once does not stay in everybody's pool.
+                incoming.hold(self.port.pool());
             }
-        };
-        incoming.pieces.push_back(piece);
-        self.receiving.buffered.set(self.receiving.buffered() + len as usize);
-        let wants_more = self.receiving.wanted.get().is_some_and(|have| self.receiving.buffered() <= have);
-        if wants_more && self.receiving.buffered() > 2 * self.receiving.limit.get() {
-            // What a reader wants at once does not stay in everybody's pool.
-            incoming.hold(self.port.pool());
-        }
+        });
         self.adapt(len as usize);
     }
 
@@ -435,7 +449,7 @@ impl Socket {
         let wanted = self.receiving.is_wanted() || self.is_lingering();
         let idle = !self.receiving.is_armed() && !self.receiving.has_ended() && !self.port.is_ending();
         if wanted && idle && !pooled {
-            self.receiving.armed.set(self.receive_once());
+            self.receive_once();
         } else if wanted {
             self.arm_receive();
         }
@@ -464,18 +478,18 @@ impl Socket {
         }
         let receiving = &self.receiving;
         let buffered = receiving.buffered();
-        let wanted = receiving.wanted.get();
-        let enough = receiving.has_ended() || wanted.is_some_and(|have| buffered > have);
+        let wanted = receiving.is_wanted();
+        let enough = receiving.has_ended() || receiving.has_wanted();
         match receiving.armed.get() {
             // Nobody reads what is there, or it comes in the wrong way: end it; a waiting reader starts it again.
-            Armed::Many(_)
-                if (buffered > 2 * receiving.limit.get() && (enough || wanted.is_none()))
+            Armed::Many
+                if (buffered > 2 * receiving.limit.get() && (enough || !wanted))
                     || matches!(receiving.style.get(), Style::Bulk { .. }) =>
             {
                 self.stop_receiving();
             }
-            Armed::Not if wanted.is_some() && !enough && !starving => self.arm_receive(),
-            Armed::Not | Armed::Many(_) | Armed::Once(_) | Armed::Polling(_) => {}
+            Armed::Not if wanted && !enough && !starving => self.arm_receive(),
+            Armed::Not | Armed::Many | Armed::Once | Armed::Polling => {}
         }
         if enough {
             self.wake_reader();
@@ -497,23 +511,23 @@ impl Socket {
     }
 
     pub(super) fn each_reader(&self, look: impl FnMut(&Waker)) {
-        if self.receiving.wanted.get().is_some() {
-            self.receiving.waiter.borrow().iter().for_each(look);
+        if self.receiving.is_wanted() {
+            let waiter = self.receiving.waiter.take();
+            waiter.iter().for_each(look);
+            self.receiving.waiter.set(waiter);
         }
     }
 
     #[inline]
     pub(super) fn wake_reader(&self) {
-        if self.receiving.wanted.take().is_some() {
-            // Taken out meanwhile: whatever a waker does, it does not find us borrowed.
+        if self.receiving.wanted.take() > 0 {
+            // Out of its place meanwhile: a waker may do whatever it likes, even make somebody else wait here.
             let waiter = self.receiving.waiter.take();
             if let Some(waker) = &waiter {
                 waker.wake_by_ref();
             }
-            let mut place = self.receiving.waiter.borrow_mut();
-            if place.is_none() {
-                *place = waiter;
-            }
+            let newer = self.receiving.waiter.take();
+            self.receiving.waiter.set(newer.or(waiter));
         }
     }
 
@@ -525,9 +539,7 @@ impl Socket {
     }
 
     pub(super) fn release_received(&self) {
-        if let Some(incoming) = &mut *self.receiving.incoming.borrow_mut() {
-            incoming.clear(self.port.pool());
-        }
+        self.receiving.incoming.if_held(|incoming| incoming.clear(self.port.pool()));
         self.receiving.buffered.set(0);
     }
 }

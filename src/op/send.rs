@@ -5,7 +5,7 @@
 //! written in one turn is sent at its end, together.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     collections::VecDeque,
     io,
     rc::Rc,
@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Socket, Waiters,
+    held::Held,
     slot::Owner,
     socket::{Kind, Phase, closed},
     transfer::SendTurn,
@@ -27,21 +28,48 @@ use crate::{
 };
 
 pub(super) struct Sending {
-    /// Only while there is something in it.
-    outgoing: RefCell<Option<Box<Outgoing>>>,
+    outgoing: Held<Outgoing>,
     /// Bytes written and not yet taken by the kernel.
     queued: Cell<usize>,
-    in_flight: Cell<bool>,
-    /// What is in flight, if it is the socket's own.
-    token: Cell<Option<Token>>,
-    /// What is in flight is a poll: this kernel does not wait for room in this socket by itself.
-    polling: Cell<bool>,
+    flight: Cell<Flight>,
+    /// Of the socket's own flight, else an old one.
+    token: Cell<Token>,
     /// In the port's list of sockets to flush.
     dirty: Cell<bool>,
+    /// More was queued than the high mark allows, and the low one is not reached yet.
+    paused: Cell<bool>,
     failed: Cell<Failed>,
     finish: Cell<Finish>,
     /// Who waits for room, for a turn to send, or for the close.
     waiters: Waiters,
+    pub(super) marks: Cell<WriteMarks>,
+}
+
+/// How many bytes may be queued. Four bytes each, because there are many idle writers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WriteMarks {
+    /// Above it whoever drains waits,
+    pub(crate) high: u32,
+    /// until there are no more than this.
+    pub(crate) low: u32,
+    /// What would go above it is refused, unless it is the largest number.
+    pub(crate) max: u32,
+}
+
+impl WriteMarks {
+    pub(crate) const DEFAULT: WriteMarks = WriteMarks { high: 64 * 1024, low: 16 * 1024, max: u32::MAX };
+}
+
+/// What is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    No,
+    /// Somebody's send of an owned buffer.
+    Lent,
+    /// A send of the socket's own.
+    Own,
+    /// A poll of the socket's own: this kernel does not wait for room in this socket by itself.
+    Polling,
 }
 
 /// What was written and is not sent. Handed from socket to socket, so that an idle one holds none of it.
@@ -98,16 +126,22 @@ impl Segment {
 impl Sending {
     pub(super) fn new() -> Sending {
         Sending {
-            outgoing: RefCell::new(None),
+            outgoing: Held::empty(),
             queued: Cell::new(0),
-            in_flight: Cell::new(false),
-            token: Cell::new(None),
-            polling: Cell::new(false),
+            flight: Cell::new(Flight::No),
+            token: Cell::new(Token::NONE),
             dirty: Cell::new(false),
+            paused: Cell::new(false),
             failed: Cell::new(Failed::No),
             finish: Cell::new(Finish::No),
             waiters: Waiters::default(),
+            marks: Cell::new(WriteMarks::DEFAULT),
         }
+    }
+
+    #[inline]
+    fn in_flight(&self) -> bool {
+        self.flight.get() != Flight::No
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -140,9 +174,7 @@ impl Socket {
         if len == 0 {
             return Ok(());
         }
-        let mut outgoing = self.sending.outgoing.borrow_mut();
-        outgoing.get_or_insert_with(|| self.port.take_outgoing()).queue.push_back(segment);
-        drop(outgoing);
+        self.with_outgoing(|outgoing| outgoing.queue.push_back(segment));
         self.grow_queue(len);
         Ok(())
     }
@@ -153,23 +185,22 @@ impl Socket {
         if bytes.is_empty() {
             return Ok(());
         }
-        let mut outgoing = self.sending.outgoing.borrow_mut();
-        let queue = &mut outgoing.get_or_insert_with(|| self.port.take_outgoing()).queue;
-        let mut rest = bytes;
-        if let Some(Segment::Copied(last)) = queue.back_mut() {
-            let room = COPY_BYTES_MAX.saturating_sub(last.len()).min(rest.len());
-            append(last, &rest[..room]);
-            rest = &rest[room..];
-        }
-        for piece in rest.chunks(COPY_BYTES_MAX) {
-            let mut block = match piece.len() {
-                len if len < BLOCK_BYTES_MIN => Vec::with_capacity(len),
-                _ => self.port.take_block(COPY_BYTES_MAX),
-            };
-            append(&mut block, piece);
-            queue.push_back(Segment::Copied(block));
-        }
-        drop(outgoing);
+        self.with_outgoing(|outgoing| {
+            let mut rest = bytes;
+            if let Some(Segment::Copied(last)) = outgoing.queue.back_mut() {
+                let room = COPY_BYTES_MAX.saturating_sub(last.len()).min(rest.len());
+                append(last, &rest[..room]);
+                rest = &rest[room..];
+            }
+            for piece in rest.chunks(COPY_BYTES_MAX) {
+                let mut block = match piece.len() {
+                    len if len < BLOCK_BYTES_MIN => Vec::with_capacity(len),
+                    _ => self.port.take_block(COPY_BYTES_MAX),
+                };
+                append(&mut block, piece);
+                outgoing.queue.push_back(Segment::Copied(block));
+            }
+        });
         self.grow_queue(bytes.len());
         Ok(())
     }
@@ -188,6 +219,20 @@ impl Socket {
     }
 
     #[inline]
+    fn with_outgoing<R>(&self, look: impl FnOnce(&mut Outgoing) -> R) -> R {
+        self.sending.outgoing.with(|| self.port.take_outgoing(), look)
+    }
+
+    #[inline]
+    pub(crate) fn write_marks(&self) -> WriteMarks {
+        self.sending.marks.get()
+    }
+
+    pub(crate) fn set_write_marks(&self, marks: WriteMarks) {
+        self.sending.marks.set(marks);
+    }
+
+    #[inline]
     fn grow_queue(self: &Rc<Socket>, len: usize) {
         self.sending.queued.set(self.sending.queued.get() + len);
         self.flush_later();
@@ -195,7 +240,7 @@ impl Socket {
 
     #[inline]
     fn flush_later(self: &Rc<Socket>) {
-        if !self.sending.in_flight.get() && !self.sending.dirty.replace(true) {
+        if !self.sending.in_flight() && !self.sending.dirty.replace(true) {
             self.port.mark_dirty(self.clone());
         }
     }
@@ -216,7 +261,7 @@ impl Socket {
     }
 
     pub(super) fn is_sending(&self) -> bool {
-        self.sending.in_flight.get() || self.sending.dirty.get()
+        self.sending.in_flight() || self.sending.dirty.get()
     }
 
     /// Ready when at most `most` bytes are queued, or when sending has failed.
@@ -230,6 +275,17 @@ impl Socket {
         Poll::Pending
     }
 
+    /// Ready while the queue keeps to its marks, or when sending has failed.
+    #[inline]
+    pub(crate) fn poll_drained(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        let marks = self.write_marks();
+        let paused = self.sending.paused.get();
+        let most = if paused || self.queued() > marks.high as usize { marks.low } else { marks.high };
+        let polled = self.poll_queued_at_most(most as usize, waker);
+        self.sending.paused.set(polled.is_pending());
+        polled
+    }
+
     /// The right to send an owned buffer, when nothing else is being sent.
     pub(crate) fn poll_send_turn(self: &Rc<Socket>, waker: &Waker) -> Poll<io::Result<SendTurn>> {
         self.check_writable()?;
@@ -237,7 +293,7 @@ impl Socket {
             self.wait_for_sending(waker);
             return Poll::Pending;
         }
-        self.sending.in_flight.set(true);
+        self.sending.flight.set(Flight::Lent);
         Poll::Ready(Ok(SendTurn(self.clone())))
     }
 
@@ -255,7 +311,7 @@ impl Socket {
     }
 
     pub(super) fn end_send_turn(self: &Rc<Socket>) {
-        self.sending.in_flight.set(false);
+        self.sending.flight.set(Flight::No);
         self.wake_senders();
         self.proceed_with_sending();
     }
@@ -268,7 +324,7 @@ impl Socket {
     #[inline]
     pub(super) fn flush(self: Rc<Socket>) {
         self.sending.dirty.set(false);
-        if !self.sending.in_flight.get() {
+        if !self.sending.in_flight() {
             self.proceed_with_sending();
         }
     }
@@ -279,12 +335,9 @@ impl Socket {
         if self.port.is_ending() {
             return self.proceed_with_close();
         }
-        let request = match &mut *self.sending.outgoing.borrow_mut() {
-            Some(outgoing) => outgoing.next_request(self.raw_fd(), self.kind()),
-            None => None,
-        };
-        if let Some(request) = request {
-            return self.stand_sending(&request);
+        let next = |outgoing: &mut Outgoing| outgoing.next_request(self.raw_fd(), self.kind());
+        if let Some(request) = self.sending.outgoing.if_held(next).flatten() {
+            return self.stand_sending(Flight::Own, &request);
         }
         if let Some(unused) = self.sending.outgoing.take() {
             self.port.keep_outgoing(unused);
@@ -303,28 +356,26 @@ impl Socket {
     }
 
     #[inline]
-    fn stand_sending(self: &Rc<Socket>, request: &Request) {
-        self.sending.in_flight.set(true);
-        self.sending.token.set(Some(self.port.stand(Owner::Send(self.clone()), request)));
+    fn stand_sending(self: &Rc<Socket>, flight: Flight, request: &Request) {
+        self.sending.flight.set(flight);
+        self.sending.token.set(self.port.stand(Owner::Send(self.clone()), request));
     }
 
     /// Gives up what is still to be sent. What is in flight stays lent until its final completion.
     pub(super) fn stop_sending(&self) {
-        match self.sending.token.get() {
-            Some(token) => {
+        match self.sending.flight.get() {
+            Flight::Own | Flight::Polling => {
                 self.sending.failed.set(Failed::Aborted);
-                self.port.cancel(token);
+                self.port.cancel(self.sending.token.get());
             }
-            None if self.queued() > 0 => self.fail(Failed::Aborted),
-            None => {}
+            Flight::No | Flight::Lent if self.queued() > 0 => self.fail(Failed::Aborted),
+            Flight::No | Flight::Lent => {}
         }
     }
 
     #[inline]
     pub(super) fn on_sent(self: &Rc<Socket>, completion: Completion) {
-        self.sending.in_flight.set(false);
-        self.sending.token.set(None);
-        let polled = self.sending.polling.replace(false);
+        let polled = self.sending.flight.replace(Flight::No) == Flight::Polling;
         match completion.answer() {
             _ if self.sending.failed.get() == Failed::Aborted => self.fail(Failed::Aborted),
             // The answer of the poll below: what was lent is sent again.
@@ -334,8 +385,7 @@ impl Socket {
             Answer::NotReady if self.port.is_ending() => self.fail(Failed::Stopped),
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Writable };
-                self.sending.polling.set(true);
-                return self.stand_sending(&request);
+                return self.stand_sending(Flight::Polling, &request);
             }
             // Only teardown cancels a send; otherwise it was interrupted, and what was lent is sent again below.
             Answer::Cancelled if self.port.is_ending() => self.fail(Failed::Stopped),
@@ -352,12 +402,16 @@ impl Socket {
     /// `count` bytes are with the kernel: let go of them.
     #[inline]
     fn retire(&self, mut count: usize) {
-        self.sending.queued.set(self.sending.queued.get() - count);
+        let left = self.sending.queued.get() - count;
+        self.sending.queued.set(left);
+        if left <= self.write_marks().low as usize {
+            self.sending.paused.set(false);
+        }
         while count > 0 {
             // The owner of the bytes may run code of the user's when it goes: nothing is borrowed then.
-            let gone = self.sending.outgoing.borrow_mut().as_mut().and_then(|outgoing| outgoing.retire_one(&mut count));
-            if let Some(Segment::Copied(block)) = gone {
-                self.port.keep_block(block, COPY_BYTES_MAX);
+            match self.sending.outgoing.if_held(|outgoing| outgoing.retire_one(&mut count)).flatten() {
+                Some(Segment::Copied(block)) => self.port.keep_block(block, COPY_BYTES_MAX),
+                Some(Segment::Shared(_)) | None => {}
             }
         }
     }

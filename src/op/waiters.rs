@@ -1,34 +1,51 @@
 //! Who waits for something that has an owner: all are woken, and look for themselves.
 
-use std::{cell::RefCell, task::Waker};
+use std::{cell::Cell, task::Waker};
+
+use super::held::Held;
 
 #[derive(Default)]
 pub(crate) struct Waiters {
-    wakers: RefCell<Vec<Waker>>,
+    /// Mostly there is but one.
+    first: Cell<Option<Waker>>,
+    others: Held<Vec<Waker>>,
 }
 
 impl Waiters {
     /// Whoever `waker` stands for is woken with the next [`Waiters::wake_all`].
     pub(crate) fn add(&self, waker: &Waker) {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
+        let mut known = false;
+        self.each(|one| known |= one.will_wake(waker));
+        if known {
+            return;
+        }
+        let waker = waker.clone();
+        match self.first.take() {
+            None => self.first.set(Some(waker)),
+            first => {
+                self.first.set(first);
+                self.others.with(Box::default, |others| others.push(waker));
+            }
         }
     }
 
     /// Calls `look` with everybody who waits.
-    pub(super) fn each(&self, look: impl FnMut(&Waker)) {
-        self.wakers.borrow().iter().for_each(look);
+    pub(super) fn each(&self, mut look: impl FnMut(&Waker)) {
+        let first = self.first.take();
+        first.iter().for_each(&mut look);
+        self.first.set(first);
+        self.others.if_held(|others| others.iter().for_each(look));
     }
 
     #[inline]
     pub(crate) fn wake_all(&self) {
-        if self.wakers.borrow().is_empty() {
-            return;
-        }
-        // Taken out first: whatever a waker does, it does not find the list borrowed.
-        for waker in self.wakers.take() {
-            waker.wake();
+        // Both taken out first: whatever a waker does, it does not find the list in use.
+        if let Some(first) = self.first.take() {
+            let others = self.others.take();
+            first.wake();
+            for waker in others.into_iter().flat_map(|others| *others) {
+                waker.wake();
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The reading half of a stream.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::Future,
+    io,
     os::fd::OwnedFd,
+    pin::Pin,
     rc::Rc,
-    task::{Poll, Waker, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -13,21 +16,21 @@ use super::{Lines, Separators, connection::check_limit, separators::Looked};
 use crate::{
     buf::{BufResult, IoBufMut},
     error::{IncompleteReadError, LimitOverrunError},
-    executor::{context, wait},
+    executor::{context, poll_wait, wait},
     op::{Kind, Socket},
+    scope::CancelPoint,
 };
 
 /// Reads from a connection, with everything that has arrived kept for the next read.
 #[doc(alias = "asyncio.StreamReader")]
 pub struct StreamReader {
     socket: Rc<Socket>,
-    limit: usize,
 }
 
 impl StreamReader {
     pub(super) fn new(socket: Rc<Socket>, limit: usize) -> StreamReader {
         socket.set_limit(limit);
-        StreamReader { socket, limit }
+        StreamReader { socket }
     }
 
     /// Reads from a descriptor that is no socket: the reading end of a pipe, a terminal. `limit` is how long a line may be,
@@ -75,11 +78,8 @@ impl StreamReader {
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     #[doc(alias = "asyncio.StreamReader.read")]
-    pub async fn read(&mut self, n: usize) -> io::Result<Bytes> {
-        if n == 0 {
-            return Ok(Bytes::new());
-        }
-        wait(|cx| self.poll_take(n, cx.waker())).await?
+    pub fn read(&mut self, n: usize) -> impl Future<Output = io::Result<Bytes>> {
+        Read { reader: self, most: n, point: CancelPoint::default() }
     }
 
     /// Reads exactly `n` bytes, however many the limit is.
@@ -178,7 +178,7 @@ impl StreamReader {
     /// `looked_at` is how much of what is buffered is known to hold no end of a line.
     pub(super) fn poll_line(&self, looked_at: &mut usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
         loop {
-            let (line, found) = self.buffer().take_where(|bytes| find_line(bytes, *looked_at, self.limit));
+            let (line, found) = self.buffer().take_where(|bytes| find_line(bytes, *looked_at, self.socket.limit()));
             *looked_at = match found {
                 Looked::Found => return Poll::Ready(Ok(line)),
                 Looked::TooLong(error) => return Poll::Ready(Err(error.into())),
@@ -257,9 +257,9 @@ impl StreamReader {
         let mut looked_at = 0;
         wait(|cx| {
             loop {
-                let (found, looked) = self
-                    .buffer()
-                    .take_where(|bytes| super::separators::look(bytes, &separators, lengths, looked_at, self.limit));
+                let (found, looked) = self.buffer().take_where(|bytes| {
+                    super::separators::look(bytes, &separators, lengths, looked_at, self.socket.limit())
+                });
                 match looked {
                     Looked::Found => return Poll::Ready(Ok(found)),
                     Looked::TooLong(error) => return Poll::Ready(Err(error.into())),
@@ -336,6 +336,25 @@ impl StreamReader {
     }
 }
 
+/// By hand: an async block would keep its arguments twice, once for each idle connection.
+struct Read<'a> {
+    reader: &'a StreamReader,
+    most: usize,
+    point: CancelPoint,
+}
+
+impl Future for Read<'_> {
+    type Output = io::Result<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let Read { reader, most, point } = &mut *self;
+        if *most == 0 {
+            return Poll::Ready(Ok(Bytes::new()));
+        }
+        poll_wait(point, cx, |cx| reader.poll_take(*most, cx.waker())).map(|waited| waited?)
+    }
+}
+
 /// SR5. How many bytes to take, and why.
 fn find_line(bytes: &[u8], looked_at: usize, limit: usize) -> (usize, Looked) {
     match memchr::memchr(b'\n', &bytes[looked_at..]).map(|at| looked_at + at) {
@@ -362,7 +381,7 @@ impl fmt::Debug for StreamReader {
         f.debug_struct("StreamReader")
             .field("buffered", &self.buffer().buffered())
             .field("ended", &self.buffer().has_ended())
-            .field("limit", &self.limit)
+            .field("limit", &self.socket.limit())
             .finish()
     }
 }

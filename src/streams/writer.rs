@@ -1,13 +1,24 @@
 //! The writing half of a stream.
 
-use std::{fmt, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
 use crate::{
     error::TimeoutError,
-    executor::{context, wait},
-    op::{Kind, Segment, Socket},
+    executor::{context, poll_wait, wait},
+    op::{Kind, Segment, Socket, WriteMarks},
+    scope::CancelPoint,
 };
 
 /// Writes to a connection. What was written is sent by the runtime, in order, whatever becomes of the writer; dropping it
@@ -17,25 +28,11 @@ use crate::{
 #[doc(alias = "asyncio.StreamWriter")]
 pub struct StreamWriter {
     socket: Rc<Socket>,
-    marks: Marks,
 }
-
-/// How many bytes may be queued. Four bytes each, because there are many idle writers.
-#[derive(Debug, Clone, Copy)]
-struct Marks {
-    /// Above it [`StreamWriter::drain`] waits,
-    high: u32,
-    /// until there are no more than this.
-    low: u32,
-    /// What would go above it is refused.
-    max: u32,
-}
-
-const MARKS: Marks = Marks { high: 64 * 1024, low: 16 * 1024, max: u32::MAX };
 
 impl StreamWriter {
     pub(super) fn new(socket: Rc<Socket>) -> StreamWriter {
-        StreamWriter { socket, marks: MARKS }
+        StreamWriter { socket }
     }
 
     pub(super) fn socket(&self) -> &Rc<Socket> {
@@ -117,8 +114,8 @@ impl StreamWriter {
 
     #[inline]
     fn check_room(&self, len: usize) -> io::Result<()> {
-        let max = self.marks.max as usize;
-        if max == MARKS.max as usize || self.socket.queued().saturating_add(len) <= max {
+        let max = self.socket.write_marks().max as usize;
+        if max == WriteMarks::DEFAULT.max as usize || self.socket.queued().saturating_add(len) <= max {
             return Ok(());
         }
         let queued = self.socket.queued();
@@ -137,22 +134,8 @@ impl StreamWriter {
     /// # Cancellation
     /// **Nothing lost**: what was written is still sent.
     #[doc(alias = "asyncio.StreamWriter.drain")]
-    pub async fn drain(&self) -> io::Result<()> {
-        match self.socket.layer() {
-            Some(layer) => layer.end_of_stream()?,
-            None => self.socket.end_of_stream()?,
-        }
-        let Marks { high, low, .. } = self.marks;
-        let mut most = high;
-        wait(|cx| {
-            let polled = self.socket.poll_queued_at_most(most as usize, cx.waker());
-            if polled.is_pending() && most != low {
-                most = low;
-                return self.socket.poll_queued_at_most(most as usize, cx.waker());
-            }
-            polled
-        })
-        .await?
+    pub fn drain(&self) -> impl Future<Output = io::Result<()>> {
+        Drain { socket: &self.socket, point: CancelPoint::default() }
     }
 
     /// Waits until everything that was written is with the kernel.
@@ -198,21 +181,22 @@ impl StreamWriter {
         low: impl Into<Option<usize>>,
     ) -> io::Result<()> {
         let (high, low) = (high.into(), low.into());
-        let high = high.unwrap_or_else(|| low.map_or(MARKS.high as usize, |low| low.saturating_mul(4)));
+        let high = high.unwrap_or_else(|| low.map_or(WriteMarks::DEFAULT.high as usize, |low| low.saturating_mul(4)));
         let low = low.unwrap_or(high / 4);
         if low > high {
             let text = format!("the low mark of {low} bytes is above the high one of {high}; choose a lower one");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        self.marks.high = cut(high);
-        self.marks.low = cut(low);
+        let marks = self.socket.write_marks();
+        self.socket.set_write_marks(WriteMarks { high: cut(high), low: cut(low), ..marks });
         Ok(())
     }
 
     /// The marks, low and high, in bytes.
     #[doc(alias = "asyncio.WriteTransport.get_write_buffer_limits")]
     pub fn get_write_buffer_limits(&self) -> (usize, usize) {
-        (self.marks.low as usize, self.marks.high as usize)
+        let WriteMarks { high, low, .. } = self.socket.write_marks();
+        (low as usize, high as usize)
     }
 
     /// Bytes that were written and are not with the kernel yet.
@@ -224,7 +208,7 @@ impl StreamWriter {
     /// From now on writes that would queue more bytes than this are refused, so that a forgotten
     /// [`drain`](StreamWriter::drain) cannot eat the memory. No limit unless set.
     pub fn set_write_buffer_max(&mut self, bytes: usize) {
-        self.marks.max = cut(bytes);
+        self.socket.set_write_marks(WriteMarks { max: cut(bytes), ..self.socket.write_marks() });
     }
 
     /// Sends the end of the stream after what was written; reading goes on. A pipe is closed by it.
@@ -320,6 +304,27 @@ impl StreamWriter {
     /// For a connection that is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_address()
+    }
+}
+
+/// By hand: an async block would keep its arguments twice, once for each idle connection.
+struct Drain<'a> {
+    socket: &'a Socket,
+    point: CancelPoint,
+}
+
+impl Future for Drain<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Drain { socket, point } = &mut *self;
+        if !point.has_begun() {
+            match socket.layer() {
+                Some(layer) => layer.end_of_stream()?,
+                None => socket.end_of_stream()?,
+            }
+        }
+        poll_wait(point, cx, |cx| socket.poll_drained(cx.waker())).map(|waited| waited?)
     }
 }
 
