@@ -499,6 +499,8 @@ impl Socket {
     /// While lingering, what comes is thrown away.
     fn after_completion_closing(self: &Rc<Socket>, starving: bool) {
         if self.phase.get() == Phase::Lingering {
+            // At once: this socket may outlive its close by a second, and the pool's buffers are everybody's.
+            self.discard_received();
             let enough = self.receiving.buffered() > LINGER_BYTES_MAX;
             match (self.receiving.is_armed(), enough) {
                 (true, true) => self.stop_receiving(),
