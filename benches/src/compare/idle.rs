@@ -1,7 +1,8 @@
 //! What does a connection cost that says nothing? Guards: at most 512 bytes of the process per idle connection.
 //!
 //! Each connection has exchanged one message, so that whatever is allocated on first use is there. The figure is the
-//! growth of the process from a few connections to many: its code and its rings are not counted.
+//! growth of the process from a few connections to many: its code and its rings are not counted, nor are buffers that all
+//! connections share, because the few have said so much that every one of those was used.
 
 use std::{
     fs, io,
@@ -21,6 +22,8 @@ use crate::{
 };
 
 const WARM: usize = 16;
+/// What the warm connections say in turn: more than any server's shared buffers hold.
+const WARM_BYTES: usize = 8 << 20;
 const MESSAGE: &[u8; 64] = b"sixty-four bytes, said once by each connection and then no more.";
 
 /// One line of `--json`.
@@ -55,7 +58,8 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
 
 fn bench_one(bench: &Bench, server: &'static Server, connections: usize, round: u32) -> io::Result<Row> {
     let child = Child::serve(server, Role::Echo, bench.cpus.server, bench.fifo)?;
-    let warm = connect(child.address, WARM)?;
+    let mut warm = connect(child.address, WARM)?;
+    use_shared_buffers(&mut warm)?;
     let before = Memory::of(child.id())?;
     let idle = connect(child.address, connections)?;
     let after = Memory::of(child.id())?;
@@ -80,6 +84,16 @@ fn connect(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
         if &echoed == MESSAGE { Ok(stream) } else { Err(io::Error::other("wrong bytes came back")) }
     };
     (0..count).map(connect_one).collect()
+}
+
+fn use_shared_buffers(warm: &mut [TcpStream]) -> io::Result<()> {
+    let mut block = [b'w'; 16 * 1024];
+    for number in 0..WARM_BYTES / block.len() {
+        let stream = &mut warm[number % WARM];
+        stream.write_all(&block)?;
+        stream.read_exact(&mut block)?;
+    }
+    Ok(())
 }
 
 struct Memory {
