@@ -55,6 +55,7 @@ const UNSAFE_HOMES: &[&str] = &[
     "src/sys/",
     "src/driver/mod.rs",       // the seam: passes the promise of `push` on
     "src/driver/uring/mod.rs", // keeps it
+    "src/driver/uring/tests.rs",
     "src/driver/perform.rs",
     "src/driver/no_sim.rs", // the same signatures, without anything to call
     "src/driver/sim/kernel.rs",
@@ -76,10 +77,11 @@ const UNSAFE_BUDGETS: &[(&str, usize)] = &[
     ("src/buf/mod.rs", 19),
     ("src/buf/pool.rs", 6),
     ("src/buf/slice.rs", 5),
-    ("src/driver/mod.rs", 7),
+    ("src/driver/mod.rs", 10),
     ("src/driver/no_sim.rs", 2),
     ("src/driver/sim/kernel.rs", 23),
-    ("src/driver/uring/mod.rs", 9),
+    ("src/driver/uring/mod.rs", 11),
+    ("src/driver/uring/tests.rs", 0),
     ("src/executor/cell/lists.rs", 2),
     ("src/executor/cell/raw.rs", 59),
     ("src/executor/cell/spares.rs", 4),
@@ -87,7 +89,7 @@ const UNSAFE_BUDGETS: &[(&str, usize)] = &[
     ("src/executor/context.rs", 5),
     ("src/executor/inbox.rs", 3),
     ("src/executor/runner.rs", 1),
-    ("src/op/mod.rs", 3),
+    ("src/op/mod.rs", 4),
     ("src/op/slot.rs", 24),
     ("src/process/command.rs", 1),
     ("src/sync/wait_list.rs", 2),

@@ -42,6 +42,8 @@ pub(crate) struct Pool {
     returned: RefCell<Vec<u16>>,
     /// Where small copies go next.
     block: RefCell<BytesMut>,
+    /// Where that block is: first address and length.
+    block_place: Cell<(usize, usize)>,
     created: Cell<u16>,
     free: Cell<u32>,
 }
@@ -78,6 +80,7 @@ impl Pool {
             buffers: RefCell::new(vec![Buffer::default(); usize::from(layout.count_max)].into()),
             returned: RefCell::default(),
             block: RefCell::default(),
+            block_place: Cell::default(),
             created: Cell::new(0),
             free: Cell::new(0),
         };
@@ -92,6 +95,13 @@ impl Pool {
     /// Where buffer `buffer` begins.
     pub(crate) fn address(&self, buffer: u16) -> *mut u8 {
         self.region.address(buffer, 0)
+    }
+
+    /// Whether `bytes` stand in memory of the pool: then nothing but that memory comes back when they go.
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+        let (block, block_len) = self.block_place.get();
+        let within = |from: usize, len| bytes.as_ptr().addr().wrapping_sub(from) < len;
+        within(block, block_len) || within(self.region.address(0, 0).addr(), self.region.bytes.get())
     }
 
     /// Doubles the number of buffers; false when all there may be exist already.
@@ -202,6 +212,7 @@ impl Pool {
         // Nobody has a piece of it any more: the same block again. Else a new one.
         if block.capacity() < bytes.len() {
             block.reserve(BLOCK_BYTES);
+            self.block_place.set((block.as_ptr().addr(), block.capacity()));
         }
         block.extend_from_slice(bytes);
         block.split().freeze()

@@ -69,6 +69,22 @@ impl Driver {
         }
     }
 
+    /// As `push`, for a send of `len` bytes in all that nobody waits for: when it goes well that is told only with the next
+    /// turn that has something else to tell, so that a turn which waits does not end for it. What cannot be sent at once is
+    /// answered at once: fewer bytes, or [`Answer::NotReady`].
+    ///
+    /// # Safety
+    /// As for `push`.
+    #[inline]
+    pub(crate) unsafe fn push_quietly(&mut self, token: Token, request: &Request, len: u32) {
+        match self {
+            // SAFETY: passed on to our caller.
+            Driver::Uring(ring) => unsafe { ring.push_quietly(token, request, len) },
+            // SAFETY: as above.
+            Driver::Sim(world) => unsafe { world.push(token, request) },
+        }
+    }
+
     /// Pushes what points to nothing: to try the way, and to measure it.
     pub(crate) fn push_nop(&mut self, token: Token) {
         // SAFETY: there is no memory and no descriptor to keep.

@@ -181,6 +181,13 @@ fn push(driver: &mut Driver, token: Token, request: &Request) {
     unsafe { driver.push(token, request) }
 }
 
+/// As `push`, for a send (see [`Driver::push_quietly`]).
+#[inline]
+fn push_quietly(driver: &mut Driver, token: Token, request: &Request, len: u32) {
+    // SAFETY: S1, as above.
+    unsafe { driver.push_quietly(token, request, len) }
+}
+
 /// Lets the driver use the pool.
 fn provide(driver: &mut Driver, pool: &Pool) {
     // SAFETY: P3: the pool is dropped after its port let go of the driver, or leaked with it.

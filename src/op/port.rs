@@ -16,7 +16,7 @@ use super::{
     Operation, Socket,
     basic::CloseFd,
     chores::{CANCEL_PAUSE, Chore, Chores, next_pause},
-    provide, push,
+    provide, push, push_quietly,
     receive::Incoming,
     send::Outgoing,
     slot::{Finished, Owner},
@@ -182,6 +182,19 @@ impl Port {
     pub(super) fn stand(&self, owner: Owner, request: &Request) -> Token {
         let token = self.table.borrow_mut().stand(owner);
         self.push(token, request);
+        token
+    }
+
+    /// As `stand`, for a send of `len` bytes in all whose success nobody waits for (see [`Driver::push_quietly`]). Only at the
+    /// end of a turn, so that nobody begins to.
+    #[inline]
+    pub(super) fn stand_quietly(&self, owner: Owner, request: &Request, len: u32) -> Token {
+        let token = self.table.borrow_mut().stand(owner);
+        self.work.set(true);
+        match &mut *self.driver.borrow_mut() {
+            Some(driver) => push_quietly(driver, token, request, len),
+            None => panic!("an operation was started after its runtime was closed"),
+        }
         token
     }
 

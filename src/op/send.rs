@@ -22,7 +22,7 @@ use super::{
     transfer::SendTurn,
 };
 use crate::{
-    buf::append,
+    buf::{Pool, append},
     driver::{Answer, CURRENT, Completion, Interest, Request, Token, transfer_len},
     sys::{GATHER_MAX, Message},
 };
@@ -68,6 +68,8 @@ enum Flight {
     Lent,
     /// A send of the socket's own.
     Own,
+    /// One whose success nobody waits for, and which does not wait for room.
+    Quiet,
     /// A poll of the socket's own: this kernel does not wait for room in this socket by itself.
     Polling,
 }
@@ -113,6 +115,9 @@ enum Finish {
 /// Writes are copied together up to this size, and into blocks of it from the smaller one on.
 const COPY_BYTES_MAX: usize = 64 * 1024;
 const BLOCK_BYTES_MIN: usize = 8 * 1024;
+
+/// More than this does not fit into most sockets at once.
+const QUIET_BYTES_MAX: usize = 64 * 1024;
 
 impl Segment {
     fn bytes(&self) -> &[u8] {
@@ -325,19 +330,26 @@ impl Socket {
     pub(super) fn flush(self: Rc<Socket>) {
         self.sending.dirty.set(false);
         if !self.sending.in_flight() {
-            self.proceed_with_sending();
+            self.proceed(true);
         }
     }
 
-    /// Sends what is queued, else the end of the stream, else goes on with a close.
     #[inline]
     fn proceed_with_sending(self: &Rc<Socket>) {
+        self.proceed(false);
+    }
+
+    /// Sends what is queued, else the end of the stream, else goes on with a close. `last`: no task runs before the kernel
+    /// has what is sent now.
+    #[inline]
+    fn proceed(self: &Rc<Socket>, last: bool) {
         if self.port.is_ending() {
             return self.proceed_with_close();
         }
         let next = |outgoing: &mut Outgoing| outgoing.next_request(self.raw_fd(), self.kind());
         if let Some(request) = self.sending.outgoing.if_held(next).flatten() {
-            return self.stand_sending(Flight::Own, &request);
+            let flight = if last && self.can_be_quiet() { Flight::Quiet } else { Flight::Own };
+            return self.stand_sending(flight, &request);
         }
         if let Some(unused) = self.sending.outgoing.take() {
             self.port.keep_outgoing(unused);
@@ -358,13 +370,28 @@ impl Socket {
     #[inline]
     fn stand_sending(self: &Rc<Socket>, flight: Flight, request: &Request) {
         self.sending.flight.set(flight);
-        self.sending.token.set(self.port.stand(Owner::Send(self.clone()), request));
+        let owner = Owner::Send(self.clone());
+        let token = match flight {
+            Flight::Quiet => self.port.stand_quietly(owner, request, transfer_len(self.queued())),
+            Flight::No | Flight::Lent | Flight::Own | Flight::Polling => self.port.stand(owner, request),
+        };
+        self.sending.token.set(token);
+    }
+
+    /// Whether nobody will notice when the end of the send that begins now is told late: nobody waits for it, nothing is to
+    /// follow it, and no memory that it holds is anybody else's.
+    #[inline]
+    fn can_be_quiet(&self) -> bool {
+        let nobody_waits = self.sending.finish.get() == Finish::No && self.sending.waiters.is_empty();
+        let all = self.queued() <= QUIET_BYTES_MAX && self.kind() == Kind::Connection && !self.is_closing();
+        let ours = |outgoing: &mut Outgoing| outgoing.queue.is_empty() && outgoing.is_ours(self.port.pool());
+        nobody_waits && all && self.sending.outgoing.if_held(ours).unwrap_or(false)
     }
 
     /// Gives up what is still to be sent. What is in flight stays lent until its final completion.
     pub(super) fn stop_sending(&self) {
         match self.sending.flight.get() {
-            Flight::Own | Flight::Polling => {
+            Flight::Own | Flight::Quiet | Flight::Polling => {
                 self.sending.failed.set(Failed::Aborted);
                 self.port.cancel(self.sending.token.get());
             }
@@ -375,14 +402,16 @@ impl Socket {
 
     #[inline]
     pub(super) fn on_sent(self: &Rc<Socket>, completion: Completion) {
-        let polled = self.sending.flight.replace(Flight::No) == Flight::Polling;
+        let flight = self.sending.flight.replace(Flight::No);
         match completion.answer() {
             _ if self.sending.failed.get() == Failed::Aborted => self.fail(Failed::Aborted),
             // The answer of the poll below: what was lent is sent again.
-            Answer::Done(_) if polled => {}
+            Answer::Done(_) if flight == Flight::Polling => {}
             Answer::Done(count) if self.sending.failed.get() == Failed::No => self.retire(count as usize),
             Answer::Done(_) => {}
             Answer::NotReady if self.port.is_ending() => self.fail(Failed::Stopped),
+            // It did not wait for room: sent again below it does.
+            Answer::NotReady if flight == Flight::Quiet => {}
             Answer::NotReady => {
                 let request = Request::Poll { fd: self.raw_fd(), interest: Interest::Writable };
                 return self.stand_sending(Flight::Polling, &request);
@@ -447,6 +476,14 @@ impl Outgoing {
         let rest = self.flying.iter().skip(1).map(Segment::bytes);
         let message = self.message.get_or_insert_with(Message::new).list(std::iter::once(first).chain(rest));
         Some(Request::SendMessage { fd, message })
+    }
+
+    /// Whether what is flying goes without anybody else's code.
+    fn is_ours(&self, pool: &Pool) -> bool {
+        self.flying.iter().all(|segment| match segment {
+            Segment::Shared(bytes) => pool.holds(bytes),
+            Segment::Copied(_) => true,
+        })
     }
 
     /// Takes out the first flying segment if `count` covers it.

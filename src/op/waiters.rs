@@ -29,6 +29,13 @@ impl Waiters {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        let first = self.first.take();
+        let empty = first.is_none();
+        self.first.set(first);
+        empty
+    }
+
     /// Calls `look` with everybody who waits.
     pub(super) fn each(&self, mut look: impl FnMut(&Waker)) {
         let first = self.first.take();

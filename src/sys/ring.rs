@@ -189,6 +189,11 @@ impl Ring {
         queue.taskrun() || queue.cq_overflow()
     }
 
+    /// Whether there are completions that the queue had no room for.
+    pub(crate) fn has_overflowed(&mut self) -> bool {
+        self.inner.submission().cq_overflow()
+    }
+
     /// Submits what is queued and waits. What the kernel does not take stays queued.
     #[inline]
     pub(crate) fn enter(&mut self, waiting: Waiting) -> io::Result<()> {

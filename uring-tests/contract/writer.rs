@@ -257,6 +257,26 @@ fn lingering_for_a_peer_that_stays_ends_by_itself() {
 }
 
 #[test]
+fn small_writes_into_a_full_socket_arrive_when_the_peer_reads() {
+    // SW9: each is sent at the end of its turn, and nobody waits for it.
+    on_ring(async || {
+        let ((_reader, mut writer), (mut far, _far_writer)) = pairs::streams(1 << 20).await;
+        let piece = [b'p'; 1000];
+        let mut written = 0;
+        // The far reader is not reading, and stops the kernel's buffers from emptying: then this side's queue grows.
+        while writer.get_write_buffer_size() < 10 * piece.len() {
+            writer.write(&piece).unwrap();
+            written += piece.len();
+            turns(2).await;
+        }
+        let read = create_task(async move { far.readexactly(written).await });
+        let read = wait_for(read, Duration::from_secs(20)).await.unwrap();
+        assert!(read.iter().all(|byte| *byte == b'p'));
+        wait_for(writer.flush(), Duration::from_secs(20)).await.unwrap();
+    });
+}
+
+#[test]
 fn many_slow_readers_are_held_to_their_marks() {
     // SW2, SW3: what writers queue for peers that do not read is bounded by their marks.
     on_ring(async || {

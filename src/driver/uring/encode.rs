@@ -11,6 +11,11 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 #[inline]
 pub(super) fn entry(request: &Request) -> squeue::Entry {
+    encode(request, SEND_FLAGS)
+}
+
+#[inline]
+fn encode(request: &Request, send_flags: i32) -> squeue::Entry {
     match *request {
         Request::Nop => opcode::Nop::new().build(),
         Request::Accept { fd, many: true } => opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(),
@@ -20,14 +25,20 @@ pub(super) fn entry(request: &Request) -> squeue::Entry {
         Request::Connect { fd, address, len } => opcode::Connect::new(Fd(fd), address, len).build(),
         Request::Recv { fd, into, len } => opcode::Recv::new(Fd(fd), into, len).build(),
         Request::RecvMany { fd } => opcode::RecvMulti::new(Fd(fd), 0).build(),
-        Request::Send { fd, from, len } => opcode::Send::new(Fd(fd), from, len).flags(SEND_FLAGS).build(),
-        Request::SendMessage { fd, message } => opcode::SendMsg::new(Fd(fd), message).flags(SEND_FLAGS as u32).build(),
+        Request::Send { fd, from, len } => opcode::Send::new(Fd(fd), from, len).flags(send_flags).build(),
+        Request::SendMessage { fd, message } => opcode::SendMsg::new(Fd(fd), message).flags(send_flags as u32).build(),
         Request::RecvMessage { fd, message } => opcode::RecvMsg::new(Fd(fd), message).build(),
         Request::Read { fd, into, len, offset } => opcode::Read::new(Fd(fd), into, len).offset(offset).build(),
         Request::Write { fd, from, len, offset } => opcode::Write::new(Fd(fd), from, len).offset(offset).build(),
         Request::Poll { fd, interest } => opcode::PollAdd::new(Fd(fd), events(interest)).build(),
         Request::Close { fd } => opcode::Close::new(Fd(fd)).build(),
     }
+}
+
+/// A send that answers only if something is left to say, and never later: all at once, or what there was room for.
+#[inline]
+pub(super) fn quiet_send(request: &Request) -> squeue::Entry {
+    encode(request, SEND_FLAGS | libc::MSG_DONTWAIT).flags(squeue::Flags::SKIP_SUCCESS)
 }
 
 /// By exact token: a cancel by descriptor can miss a live operation.

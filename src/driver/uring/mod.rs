@@ -3,10 +3,14 @@
 //! U1. An entry leaves our hands only by being taken by the kernel. When the submission queue is full and the kernel
 //!     takes none, entries wait in `overflow`, in order; so nothing is refused and no cancel is lost (S5).
 //! U2. What an enter returns says nothing about what completed: the queues are looked at after every one.
+//! U3. A quiet send is over when the kernel has taken its entry: it says so itself only if not all was sent. Nobody sleeps
+//!     while it is not known whether it has.
 #![allow(unsafe_code)] // fence: pushes entries; whoever made the request keeps its memory (S1)
 
 mod encode;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, io, time::Duration};
 
@@ -22,6 +26,10 @@ use route::Routes;
 pub(crate) struct Uring {
     ring: Ring,
     overflow: VecDeque<squeue::Entry>,
+    /// Quiet sends that were pushed and not answered, with their lengths (U3).
+    quiet: Vec<(Token, u32)>,
+    /// Some of them could not be answered when they should have been.
+    late: bool,
     buffers: Option<BufferRing>,
     pool: PoolLayout,
     doorbell: Doorbell,
@@ -37,6 +45,11 @@ pub(crate) struct Uring {
 const OURS: u64 = 0xff << 56;
 const DOORBELL: u64 = 1 << 56;
 const CANCEL: u64 = 2 << 56;
+/// Of a quiet send: the rest is its token.
+const QUIET: u64 = 3 << 56;
+
+/// In place of its length, for a quiet send that was answered: longer than any.
+const FAILED: u32 = u32::MAX;
 
 /// How long to wait when the kernel takes nothing for lack of memory or of room for completions.
 const BACK_OFF: Duration = Duration::from_millis(1);
@@ -53,8 +66,20 @@ impl Uring {
         let wanted = profile;
         let (profile, buffers) = Uring::buffers(&ring, pool, wanted)?;
         let doorbell = Doorbell::new(sys::doorbell_fd()?);
-        let overflow = VecDeque::new();
-        Ok(Uring { ring, overflow, buffers, pool, doorbell, doorbell_armed: false, profile, wanted, kernel, routes })
+        Ok(Uring {
+            ring,
+            overflow: VecDeque::new(),
+            quiet: Vec::new(),
+            late: false,
+            buffers,
+            pool,
+            doorbell,
+            doorbell_armed: false,
+            profile,
+            wanted,
+            kernel,
+            routes,
+        })
     }
 
     /// The pool's ring, and the profile without it where memory is too short for one.
@@ -74,6 +99,16 @@ impl Uring {
     #[inline]
     pub(super) unsafe fn push(&mut self, token: Token, request: &Request) {
         let entry = encode::entry(request).user_data(token.to_user_data());
+        // SAFETY: passed on to our caller.
+        unsafe { self.push_entry(entry) }
+    }
+
+    /// # Safety
+    /// As for `Driver::push`.
+    #[inline]
+    pub(super) unsafe fn push_quietly(&mut self, token: Token, request: &Request, len: u32) {
+        self.quiet.push((token, len));
+        let entry = encode::quiet_send(request).user_data(QUIET | token.to_user_data());
         // SAFETY: passed on to our caller.
         unsafe { self.push_entry(entry) }
     }
@@ -123,7 +158,7 @@ impl Uring {
             }
             Wait::Not => Waiting::Not,
             // Completions are there already: submit, but do not wait for more.
-            Wait::AtMost(_) | Wait::Forever if !self.ring.completions().is_empty() => Waiting::Not,
+            Wait::AtMost(_) | Wait::Forever if self.late || !self.ring.completions().is_empty() => Waiting::Not,
             Wait::AtMost(time) => Waiting::AtMost(time),
             Wait::Forever => Waiting::Forever,
         };
@@ -155,6 +190,7 @@ impl Uring {
     #[inline]
     pub(super) fn drain(&mut self, mut sink: impl FnMut(Completion)) {
         let mut armed = self.doorbell_armed;
+        let mut failed = 0;
         for entry in self.ring.completions() {
             let data = entry.user_data();
             match data & OURS {
@@ -162,11 +198,33 @@ impl Uring {
                 DOORBELL => armed = io_uring::cqueue::more(entry.flags()),
                 // What became of a cancel tells nothing: its target's own completion does.
                 CANCEL => {}
+                QUIET => {
+                    let token = Token::from_user_data(data & !OURS);
+                    // In the order in which they were pushed.
+                    if let Some(at) = self.quiet[failed..].iter().position(|(quiet, _)| *quiet == token) {
+                        failed += at;
+                        self.quiet[failed].1 = FAILED;
+                    }
+                    sink(Completion::new(token, entry.result(), entry.flags()));
+                }
                 // Anybody who holds the ring can post any number: not an answer to us.
                 _ => {}
             }
         }
         self.doorbell_armed = armed;
+        if !self.quiet.is_empty() {
+            self.answer_quiet(sink);
+        }
+    }
+
+    /// U3. Answers the quiet sends that the kernel has said nothing of.
+    fn answer_quiet(&mut self, mut sink: impl FnMut(Completion)) {
+        self.late = self.ring.queued() > 0 || !self.overflow.is_empty() || self.ring.has_overflowed();
+        if !self.late {
+            for (token, len) in self.quiet.drain(..).filter(|(_, len)| *len != FAILED) {
+                sink(Completion::new(token, len as i32, 0)); // fits: see `transfer_len`
+            }
+        }
     }
 
     fn arm_doorbell(&mut self) {
