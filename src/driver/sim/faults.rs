@@ -43,6 +43,8 @@ bitflags::bitflags! {
         const SMALL = 1 << 15;
         /// Turns that take time.
         const SLOW = 1 << 16;
+        /// Datagrams of UDP that are lost, come twice, or come late.
+        const LOSS = 1 << 17;
     }
 }
 
@@ -75,6 +77,7 @@ pub(super) struct Knobs {
     pub(super) pool_bytes: u32,
     /// Nanoseconds of a turn.
     pub(super) turn: u64,
+    pub(super) loss: u32,
     /// What was drawn, for reports.
     pub(super) armed: Faults,
 }
@@ -104,6 +107,7 @@ pub(super) struct Chance {
     pub(super) forge: Rng,
     pub(super) wait: Rng,
     pub(super) tasks: Rng,
+    pub(super) datagrams: Rng,
 }
 
 impl Chance {
@@ -120,6 +124,7 @@ impl Chance {
             forge: root.branch("forge"),
             wait: root.branch("wait"),
             tasks: root.branch("tasks"),
+            datagrams: root.branch("datagrams"),
         }
     }
 }
@@ -186,6 +191,7 @@ impl Knobs {
                 self.pool_bytes = strength(&[64, 200, 4096]);
             }
             Faults::SLOW => self.turn = u64::from(strength(&[100, 5_000, 100_000])),
+            Faults::LOSS => self.loss = strength(&[10, 200, 600]),
             other => unreachable!("one fault at a time, not {other:?}"),
         }
     }

@@ -3,12 +3,13 @@
 //! F1. Lent memory is touched only in the moment in which an operation moves bytes, and not after its final completion.
 //! F2. Every operation that was pushed has exactly one final completion.
 
-use std::{net::SocketAddr, os::fd::RawFd};
+use std::os::fd::RawFd;
 
 use super::{
-    kernel::{Memory, take_back},
+    kernel::{Memory, Sender, take_back},
     ledger::digest,
-    net::{Kind, Stream},
+    names::Name,
+    net::{Family, Kind, Stream},
     state::{Event, State},
 };
 use crate::driver::{Completion, Interest, Token};
@@ -18,10 +19,11 @@ use crate::driver::{Completion, Interest, Token};
 pub(super) enum Order {
     Nop,
     Accept { many: bool },
-    Connect { to: Option<SocketAddr> },
+    Connect { to: Option<Name> },
     Receive { into: Memory },
+    ReceiveDatagram { into: Memory, sender: Sender },
     ReceiveMany,
-    Send { from: Vec<Memory>, all: bool },
+    Send { from: Vec<Memory>, all: bool, to: Option<Name> },
     Poll { interest: Interest },
     Close,
 }
@@ -50,7 +52,7 @@ pub(super) struct Flight {
 }
 
 /// What an attempt led to.
-enum Step {
+pub(super) enum Step {
     /// Something has to change first.
     Wait,
     /// It went on, and does so without waiting.
@@ -74,11 +76,11 @@ const BUFFER_SHIFT: u32 = 16;
 /// How often a cancel may go unheard: the next one is heard, so that everything ends.
 const UNHEARD_MAX: u32 = 3;
 
-fn done(count: usize) -> Step {
+pub(super) fn done(count: usize) -> Step {
     Step::Final { result: i32::try_from(count).unwrap_or(i32::MAX), flags: 0 }
 }
 
-fn failed(errno: i32) -> Step {
+pub(super) fn failed(errno: i32) -> Step {
     Step::Final { result: -errno, flags: 0 }
 }
 
@@ -96,6 +98,7 @@ impl Order {
             Order::Accept { .. } => "accept",
             Order::Connect { .. } => "connect",
             Order::Receive { .. } => "receive",
+            Order::ReceiveDatagram { .. } => "receive of a datagram",
             Order::ReceiveMany => "receive into the pool",
             Order::Send { .. } => "send",
             Order::Poll { .. } => "poll",
@@ -106,7 +109,7 @@ impl Order {
     /// The memory that is received into.
     pub(super) fn target(&self) -> Option<&Memory> {
         match self {
-            Order::Receive { into } => Some(into),
+            Order::Receive { into } | Order::ReceiveDatagram { into, .. } => Some(into),
             Order::Nop
             | Order::Accept { .. }
             | Order::Connect { .. }
@@ -125,6 +128,7 @@ impl Order {
             | Order::Accept { .. }
             | Order::Connect { .. }
             | Order::Receive { .. }
+            | Order::ReceiveDatagram { .. }
             | Order::ReceiveMany
             | Order::Poll { .. }
             | Order::Close => &[],
@@ -199,10 +203,23 @@ impl State {
     }
 
     fn wait_for_change(&mut self, token: Token, flight: &Flight) {
-        if matches!(flight.asked.order, Order::Connect { .. }) {
+        let Some(file) = flight.file else { return };
+        let knocks = match &flight.asked.order {
+            Order::Connect { .. } => true,
+            Order::Send { .. } => matches!(self.net.files[file].kind, Kind::Datagrams(_)),
+            _ => false,
+        };
+        if knocks {
             self.net.knocking.push(token);
-        } else if let Some(file) = flight.file {
+        } else {
             self.net.files[file].waiting.push(token);
+        }
+    }
+
+    /// Somebody's queue has room again: whoever waits for that looks again.
+    pub(super) fn knock_again(&mut self) {
+        for knocking in std::mem::take(&mut self.net.knocking) {
+            self.schedule(knocking, 0);
         }
     }
 
@@ -274,10 +291,14 @@ impl State {
         match &flight.asked.order {
             Order::Nop => done(0),
             Order::Accept { many } => self.accept(file, *many),
-            Order::Connect { to } => self.connect(file, *to),
+            Order::Connect { to } => self.connect(file, to.as_ref()),
             Order::Receive { into } => self.receive(file, into),
+            Order::ReceiveDatagram { into, sender } => self.receive_datagram(file, into, sender),
             Order::ReceiveMany => self.receive_many(file),
-            Order::Send { from, all } => self.send(file, from, &mut flight.moved, *all),
+            Order::Send { from, to, .. } if matches!(self.net.files[file].kind, Kind::Datagrams(_)) => {
+                self.send_datagram(file, from, to.as_ref())
+            }
+            Order::Send { from, all, .. } => self.send(file, from, &mut flight.moved, *all),
             Order::Poll { interest } => self.poll(file, *interest),
             Order::Close => {
                 flight.file = None;
@@ -300,10 +321,9 @@ impl State {
         }
         let Kind::Listener { queue, .. } = &mut self.net.files[file].kind else { return failed(libc::EINVAL) };
         let connection = queue.pop_front().expect("the queue is not empty");
-        for knocking in std::mem::take(&mut self.net.knocking) {
-            self.schedule(knocking, 0);
-        }
-        if self.chance.accept.permille(self.knobs.reset) {
+        self.knock_again();
+        let breaks = self.net.stream(connection).is_some_and(|stream| stream.is_tcp());
+        if breaks && self.chance.accept.permille(self.knobs.reset) {
             self.reset(connection);
             self.close_file(connection);
             return failed(libc::ECONNABORTED);
@@ -319,21 +339,26 @@ impl State {
         Step::Final { result: number, flags: 0 }
     }
 
-    fn connect(&mut self, file: usize, to: Option<SocketAddr>) -> Step {
+    fn connect(&mut self, file: usize, to: Option<&Name>) -> Step {
         let Some(to) = to else { return failed(libc::EAFNOSUPPORT) };
-        match self.net.files[file].kind {
-            Kind::Fresh { v6 } if v6 == to.is_ipv6() => {}
-            Kind::Fresh { .. } => return failed(libc::EAFNOSUPPORT),
-            Kind::Listener { .. } | Kind::Stream(_) => return failed(libc::EISCONN),
+        let family = match self.net.files[file].kind {
+            Kind::Fresh { family } => family,
+            Kind::Listener { .. } | Kind::Stream(_) | Kind::Datagrams(_) => return failed(libc::EISCONN),
+        };
+        if to.internet().map_or(Family::Unix, |to| Family::of(&to)) != family {
+            return failed(libc::EAFNOSUPPORT);
         }
-        let Some(listener) = self.net.listener(to) else { return failed(libc::ECONNREFUSED) };
+        let listener = match self.net.listener(to) {
+            Ok(listener) => listener,
+            Err(errno) => return failed(errno),
+        };
         let Kind::Listener { queue, backlog, .. } = &self.net.files[listener].kind else {
             return failed(libc::ECONNREFUSED);
         };
         if queue.len() > *backlog {
             return Step::Wait;
         }
-        let server = self.net.connect(file, to, self.knobs.socket_bytes);
+        let server = self.net.connect(file, to.clone(), self.knobs.socket_bytes);
         if let Kind::Listener { queue, .. } = &mut self.net.files[listener].kind {
             queue.push_back(server);
         }
@@ -414,16 +439,15 @@ impl State {
     }
 
     fn send(&mut self, file: usize, from: &[Memory], moved: &mut usize, all: bool) -> Step {
-        let Some(Stream { writing: Some(channel), addresses, .. }) = self.net.stream(file) else {
-            return failed(libc::ENOTCONN);
-        };
+        let Some(stream) = self.net.stream(file) else { return failed(libc::ENOTCONN) };
+        let Some(channel) = stream.writing else { return failed(libc::ENOTCONN) };
         self.reset_by_chance(file);
         let to = &self.net.channels[channel];
         let gone = match to.reader {
             _ if to.writer_shut => Some(libc::EPIPE),
             _ if to.reset => Some(libc::ECONNRESET),
-            // A socket takes it, and hears of it later.
-            None if addresses.is_none() => Some(libc::EPIPE),
+            // Where something lies between, it is taken, and the answer comes later.
+            None if !stream.is_tcp() => Some(libc::EPIPE),
             Some(_) | None => None,
         };
         let total: usize = from.iter().map(Memory::len).sum();
@@ -455,6 +479,8 @@ impl State {
             (Kind::Stream(stream), Interest::Writable) => {
                 stream.writing.is_none_or(|channel| self.net.channels[channel].is_writable())
             }
+            (Kind::Datagrams(mailbox), Interest::Readable) => mailbox.is_readable(),
+            (Kind::Datagrams(_), Interest::Writable) => true,
             (Kind::Fresh { .. } | Kind::Listener { .. }, _) => false,
         };
         let event = match interest {
@@ -466,7 +492,8 @@ impl State {
 
     /// Somebody on the way resets the connection.
     fn reset_by_chance(&mut self, file: usize) {
-        if self.chance.accept.permille(self.knobs.reset) {
+        let breaks = self.net.stream(file).is_some_and(|stream| stream.is_tcp());
+        if breaks && self.chance.accept.permille(self.knobs.reset) {
             self.reset(file);
         }
     }

@@ -10,10 +10,12 @@
 
 mod arena;
 mod calls;
+mod datagrams;
 mod faults;
 mod flights;
 mod kernel;
 mod ledger;
+mod names;
 mod net;
 mod pool;
 mod state;

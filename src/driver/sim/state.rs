@@ -12,7 +12,7 @@ use super::{
     faults::{Chance, Faults, Knobs},
     flights::{Asked, Flight},
     kernel::Memory,
-    net::{Kind, Net, Stream},
+    net::{Family, Kind, Net, Stream},
     pool::Provided,
     trace::Trace,
 };
@@ -80,6 +80,8 @@ pub(super) enum Event {
     Arrive(usize),
     /// The news that nobody reads any more reaches the writer.
     Refuse(usize),
+    /// A datagram arrives.
+    Bring(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -278,6 +280,7 @@ impl State {
                 Event::End(token) => self.end(token),
                 Event::Arrive(channel) => self.arrive(channel),
                 Event::Refuse(channel) => self.refuse(channel),
+                Event::Bring(posted) => self.bring(posted),
             }
         }
     }
@@ -374,7 +377,11 @@ impl State {
 
     /// Bytes leave a writer.
     pub(super) fn ship(&mut self, channel: usize, bytes: Vec<u8>) {
-        let delay = self.delay();
+        let writer = self.net.channels[channel].writer;
+        // Between processes of one machine it is there at once.
+        let is_local =
+            writer.and_then(|writer| self.net.stream(writer)).is_some_and(|stream| stream.family == Some(Family::Unix));
+        let delay = if is_local { 0 } else { self.delay() };
         let now = self.now();
         let to = &mut self.net.channels[channel];
         to.held += bytes.len();
@@ -447,7 +454,7 @@ impl State {
     /// The last of a descriptor.
     pub(super) fn close_file(&mut self, file: usize) {
         if let Some(stream) = self.net.stream(file) {
-            if self.net.files[file].resets {
+            if self.net.files[file].resets && stream.is_tcp() {
                 self.reset(file);
             }
             self.close_stream(file, stream);
@@ -461,17 +468,15 @@ impl State {
                 self.reset(connection);
                 self.close_file(connection);
             }
-            for knocking in std::mem::take(&mut self.net.knocking) {
-                self.schedule(knocking, 0);
-            }
         }
+        self.knock_again();
     }
 
     fn close_stream(&mut self, file: usize, stream: Stream) {
         if let Some(reading) = stream.reading {
             let unread = self.net.channels[reading].held > 0;
             // Closing with unread data resets a connection: the peer may lose what was sent to it before.
-            if unread && stream.addresses.is_some() {
+            if unread && stream.family.is_some() {
                 self.reset(file);
             }
         }
