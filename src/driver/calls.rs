@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::World;
-use crate::sys::{self, Address, ListenOptions, SocketFile};
+use crate::sys::{self, Address, ListenOptions, Look, Reach, Signalled, SocketFile, Spawned};
 
 /// Who answers. Without the feature `testing` there is no [`World`], and this has no size.
 #[derive(Clone)]
@@ -90,6 +90,19 @@ forward! {
     fn unix_peer_path(&self, fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>>;
     /// Process, user and group of whoever connected.
     fn peer_credentials(&self, fd: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)>;
+    /// Reaps a child if it has ended.
+    fn look_at_child(&self, pidfd: BorrowedFd<'_>) -> Look;
+    fn send_signal(&self, pidfd: BorrowedFd<'_>, signal: i32, reach: Reach) -> Signalled;
+    fn send_signal_to_unreaped_group(&self, pid: u32, signal: i32) -> Signalled;
+    fn kill_and_reap(&self, spawned: Spawned, reach: Reach);
+    /// Leaves a child to whoever comes by next; reaped here if it has ended.
+    fn leave_orphan(&self, pidfd: OwnedFd);
+    /// Where nothing comes from and everything vanishes.
+    fn null_device(&self) -> io::Result<OwnedFd>;
+    /// The same descriptor under a number from three up.
+    fn high(&self, fd: OwnedFd) -> io::Result<OwnedFd>;
+    /// A pipe whose ends have such numbers.
+    fn high_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)>;
     /// Closes at once.
     fn close(&self, fd: OwnedFd);
 }

@@ -7,13 +7,15 @@ use std::{
     net::SocketAddr,
     os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
+    task::Waker,
 };
 
-use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait};
+use super::{Completion, Config, Doorbell, DriverReport, Held, Profile, Request, Token, Wait};
 use crate::{
     buf::{Pool, PoolLayout},
     clock::Clock,
-    sys::{Address, ListenOptions, SocketFile},
+    sys::{Address, Job, ListenOptions, Look, Plan, Reach, Signalled, SocketFile, Spawned, Wire},
 };
 
 #[derive(Debug, Clone)]
@@ -64,7 +66,18 @@ never! {
     pub(super) fn unix_local_path(&self, fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>>;
     pub(super) fn unix_peer_path(&self, fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>>;
     pub(super) fn peer_credentials(&self, fd: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)>;
+    pub(super) fn look_at_child(&self, pidfd: BorrowedFd<'_>) -> Look;
+    pub(super) fn send_signal(&self, pidfd: BorrowedFd<'_>, signal: i32, reach: Reach) -> Signalled;
+    pub(super) fn send_signal_to_unreaped_group(&self, pid: u32, signal: i32) -> Signalled;
+    pub(super) fn kill_and_reap(&self, spawned: Spawned, reach: Reach);
+    pub(super) fn leave_orphan(&self, pidfd: OwnedFd);
+    pub(super) fn null_device(&self) -> io::Result<OwnedFd>;
+    pub(super) fn high(&self, fd: OwnedFd) -> io::Result<OwnedFd>;
+    pub(super) fn high_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)>;
     pub(super) fn close(&self, fd: OwnedFd);
+    pub(crate) fn start_program(&self, plan: Box<Plan>, wires: [Wire<Held>; 3], waker: &Waker) -> Arc<Job>;
+    pub(crate) fn run_starts(&self);
+    pub(crate) fn end_starts(&self);
     pub(crate) fn note_task(&self, key: u64);
     pub(crate) fn count_outside(&self, by: isize);
 }

@@ -1,6 +1,7 @@
 //! One body of tests, on the ring and in the simulation: what holds on Linux has to hold there, or the simulation proves
 //! nothing. Where it differs, `src/_docs/simulation.md` says so.
 
+mod children;
 mod datagrams;
 mod pipes;
 mod sockets;

@@ -27,7 +27,7 @@ impl State {
     }
 
     /// Gives a descriptor to a file.
-    fn hand_out(&mut self, file: usize) -> io::Result<OwnedFd> {
+    pub(super) fn hand_out(&mut self, file: usize) -> io::Result<OwnedFd> {
         let fd = self.new_number()?;
         self.net.name(file, fd.as_raw_fd());
         Ok(fd)
@@ -238,7 +238,7 @@ impl World {
     pub(in super::super) fn is_stream_socket(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let state = self.state();
         let what = match &state.net.files[state.file(fd)?].kind {
-            Kind::Stream(Stream { family: None, .. }) => "no socket",
+            Kind::Stream(Stream { family: None, .. }) | Kind::Null | Kind::Child(_) => "no socket",
             Kind::Datagrams(_) => "a socket of another type",
             Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Stream(_) => return Ok(()),
         };

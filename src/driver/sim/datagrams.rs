@@ -71,7 +71,7 @@ impl State {
     fn mailbox(&mut self, file: usize) -> Option<&mut Mailbox> {
         match &mut self.net.files.get_mut(file)?.kind {
             Kind::Datagrams(mailbox) => Some(mailbox),
-            Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Stream(_) => None,
+            _ => None,
         }
     }
 
@@ -118,18 +118,21 @@ impl State {
         for _ in 0..copies {
             let letter = Letter { bytes: bytes.clone(), from: from.clone() };
             let posted = self.net.letters.insert(Posted { letter, sender: file, to: to.clone() });
-            let mut due = self.now() + self.delay();
+            let now = self.now();
+            let mut due = now + self.delay();
             if fate == 2 {
                 due += self.chance.datagrams.below(STRAY_MAX);
             } else if let Some(mailbox) = self.mailbox(file) {
-                due = due.max(mailbox.last_due);
-                mailbox.last_due = due;
+                if due <= mailbox.last_due {
+                    due = mailbox.last_due + 1;
+                }
+                if due > now {
+                    mailbox.last_due = due;
+                }
             }
-            let delay = due - self.now();
-            if delay == 0 {
-                self.bring(posted);
-            } else {
-                self.add_event(delay, Event::Bring(posted));
+            match due - now {
+                0 => self.bring(posted),
+                delay => self.add_event(delay, Event::Bring(posted)),
             }
         }
     }
@@ -167,7 +170,7 @@ impl State {
         let file = self.net.unix_socket_at(to)?;
         match &self.net.files[file].kind {
             Kind::Datagrams(_) => Ok(file),
-            Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Stream(_) => Err(libc::EPROTOTYPE),
+            _ => Err(libc::EPROTOTYPE),
         }
     }
 

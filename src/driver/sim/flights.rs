@@ -10,7 +10,7 @@ use super::{
     ledger::digest,
     names::Name,
     net::{Family, Kind, Stream},
-    state::{Event, State},
+    state::{Event, State, Waiter},
 };
 use crate::driver::{Completion, Interest, Token};
 
@@ -171,9 +171,12 @@ impl State {
     /// Something has changed at a descriptor: whoever waits there looks again.
     pub(super) fn poke(&mut self, file: Option<usize>) {
         let Some(file) = file.and_then(|file| self.net.files.get_mut(file)) else { return };
-        for token in std::mem::take(&mut file.waiting) {
+        for waiter in std::mem::take(&mut file.waiting) {
             let delay = self.delay();
-            self.schedule(token, delay);
+            match waiter {
+                Waiter::Operation(token) => self.schedule(token, delay),
+                Waiter::Child(child) => self.schedule_child(child, delay),
+            }
         }
     }
 
@@ -182,6 +185,7 @@ impl State {
         flight.scheduled = false;
         let step = self.step(token, &mut flight);
         match step {
+            Step::Wait if self.is_interrupted(&flight) => self.land(token, flight, -libc::EINTR, 0),
             Step::Wait => {
                 self.wait_for_change(token, &flight);
                 self.flights.insert(token.to_user_data(), flight);
@@ -202,6 +206,12 @@ impl State {
         }
     }
 
+    /// A signal comes while it waits, and it has done nothing. A connect goes on all the same.
+    fn is_interrupted(&mut self, flight: &Flight) -> bool {
+        let may_be = flight.moved == 0 && !matches!(flight.asked.order, Order::Connect { .. });
+        may_be && self.chance.interrupt.permille(self.knobs.interrupt)
+    }
+
     fn wait_for_change(&mut self, token: Token, flight: &Flight) {
         let Some(file) = flight.file else { return };
         let knocks = match &flight.asked.order {
@@ -212,7 +222,7 @@ impl State {
         if knocks {
             self.net.knocking.push(token);
         } else {
-            self.net.files[file].waiting.push(token);
+            self.net.files[file].waiting.push(Waiter::Operation(token));
         }
     }
 
@@ -232,7 +242,7 @@ impl State {
             && let Some(file) = self.net.files.get_mut(file)
         {
             file.flights -= 1;
-            file.waiting.retain(|waiting| *waiting != token);
+            file.waiting.retain(|waiting| *waiting != Waiter::Operation(token));
         }
         self.trace.answer(self.clock.now(), token, flight.visible(result), flags);
         drop(flight);
@@ -343,7 +353,7 @@ impl State {
         let Some(to) = to else { return failed(libc::EAFNOSUPPORT) };
         let family = match self.net.files[file].kind {
             Kind::Fresh { family } => family,
-            Kind::Listener { .. } | Kind::Stream(_) | Kind::Datagrams(_) => return failed(libc::EISCONN),
+            _ => return failed(libc::EISCONN),
         };
         if to.internet().map_or(Family::Unix, |to| Family::of(&to)) != family {
             return failed(libc::EAFNOSUPPORT);
@@ -372,7 +382,7 @@ impl State {
     }
 
     /// How many bytes of `most` are moved this time.
-    fn portion(&mut self, most: usize) -> usize {
+    pub(super) fn portion(&mut self, most: usize) -> usize {
         if most > 1 && self.chance.transfer.permille(self.knobs.short) {
             let few = most.min(1 << self.chance.transfer.below(12));
             return 1 + self.chance.transfer.index(few);
@@ -471,6 +481,7 @@ impl State {
     }
 
     fn poll(&mut self, file: usize, interest: Interest) -> Step {
+        let too_early = self.knobs.spurious;
         let ready = match (&self.net.files[file].kind, interest) {
             (Kind::Listener { queue, .. }, Interest::Readable) => !queue.is_empty(),
             (Kind::Stream(stream), Interest::Readable) => {
@@ -481,6 +492,9 @@ impl State {
             }
             (Kind::Datagrams(mailbox), Interest::Readable) => mailbox.is_readable(),
             (Kind::Datagrams(_), Interest::Writable) => true,
+            // Whoever is told so looks, and polls again.
+            (Kind::Child(child), _) => self.has_ended(*child) || self.chance.children.permille(too_early),
+            (Kind::Null, _) => true,
             (Kind::Fresh { .. } | Kind::Listener { .. }, _) => false,
         };
         let event = match interest {

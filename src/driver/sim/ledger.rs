@@ -19,6 +19,15 @@ pub(super) fn digest(pieces: &[Memory]) -> u64 {
     digest
 }
 
+/// Who took the status of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaped {
+    Not,
+    Here,
+    /// It was let go, and lives on without the runtime.
+    ByOthers,
+}
+
 impl State {
     /// The first breach is the one that counts.
     pub(super) fn violate(&mut self, what: String) {
@@ -88,7 +97,9 @@ impl State {
         });
         let open: BTreeSet<usize> = self.net.open().collect();
         let files = open.into_iter().map(|file| format!("{} was never closed", self.net.describe(file)));
-        flights.chain(files).collect()
+        let left = self.children.values().filter(|child| child.reaped == Reaped::Not);
+        let children = left.map(|child| format!("the child {:?} was never reaped", child.name));
+        flights.chain(files).chain(children).collect()
     }
 
     /// What is in flight, for whoever has to find out why nothing happens any more.

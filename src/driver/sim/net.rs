@@ -11,6 +11,7 @@ use super::{
     arena::Arena,
     datagrams::{Mailbox, Peer, Posted},
     names::{Name, Names, Protocol, is_abstract, loopback},
+    state::Waiter,
 };
 use crate::driver::Token;
 
@@ -34,8 +35,8 @@ pub(super) struct File {
     pub(super) number: Option<RawFd>,
     /// For reports: the how manieth of this world.
     pub(super) ordinal: u64,
-    /// Operations that wait for something to change here.
-    pub(super) waiting: Vec<Token>,
+    /// Who waits for something to change here.
+    pub(super) waiting: Vec<Waiter>,
     /// Operations on it, waiting or not.
     pub(super) flights: u32,
     /// Its close breaks the connection off.
@@ -56,6 +57,10 @@ pub(super) enum Kind {
     },
     Stream(Stream),
     Datagrams(Mailbox),
+    /// Ends for who reads, and takes all.
+    Null,
+    /// A pidfd.
+    Child(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +167,13 @@ impl Net {
         self.numbers.insert(number, file);
     }
 
+    /// Nobody of this process holds it any more.
+    pub(super) fn unname(&mut self, file: usize) {
+        if let Some(number) = self.files[file].number.take() {
+            self.numbers.remove(&number);
+        }
+    }
+
     pub(super) fn find(&self, number: RawFd) -> Option<usize> {
         self.numbers.get(&number).copied()
     }
@@ -174,7 +186,7 @@ impl Net {
     pub(super) fn stream(&self, file: usize) -> Option<Stream> {
         match self.files.get(file)?.kind {
             Kind::Stream(stream) => Some(stream),
-            Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Datagrams(_) => None,
+            Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Datagrams(_) | Kind::Null | Kind::Child(_) => None,
         }
     }
 
@@ -184,6 +196,7 @@ impl Net {
             Kind::Fresh { family } | Kind::Listener { family, .. } => Some(*family),
             Kind::Stream(stream) => stream.family,
             Kind::Datagrams(mailbox) => Some(mailbox.family),
+            Kind::Null | Kind::Child(_) => None,
         }
     }
 
@@ -252,7 +265,7 @@ impl Net {
         match self.files[file].kind {
             Kind::Listener { .. } => Ok(file),
             Kind::Datagrams(_) => Err(libc::EPROTOTYPE),
-            Kind::Fresh { .. } | Kind::Stream(_) => Err(libc::ECONNREFUSED),
+            _ => Err(libc::ECONNREFUSED),
         }
     }
 
@@ -296,6 +309,8 @@ impl Net {
             Kind::Stream(Stream { family: Some(_), .. }) => format!("#{ordinal} {local} to {peer}"),
             Kind::Stream(_) => format!("pipe #{ordinal}"),
             Kind::Datagrams(_) => format!("datagrams #{ordinal} of {local}"),
+            Kind::Null => format!("nothing #{ordinal}"),
+            Kind::Child(_) => format!("child #{ordinal}"),
         }
     }
 }

@@ -9,11 +9,14 @@ use std::{
 };
 
 use super::{
+    arena::Arena,
+    children::Process,
     faults::{Chance, Faults, Knobs},
     flights::{Asked, Flight},
     kernel::Memory,
     net::{Family, Kind, Net, Stream},
     pool::Provided,
+    programs::Starting,
     trace::Trace,
 };
 use crate::{
@@ -33,6 +36,11 @@ pub(super) struct State {
     /// Completions that were not drained.
     pub(super) done: VecDeque<Completion>,
     pub(super) net: Net,
+    pub(super) children: Arena<Process>,
+    pub(super) spawned: u32,
+    pub(super) starting: Arena<Starting>,
+    /// Whoever is not of the kernel goes on with them.
+    pub(super) due_starts: VecDeque<usize>,
     pub(super) pool: Provided,
     pub(super) trace: Trace,
     pub(super) violation: Option<String>,
@@ -69,6 +77,13 @@ impl Entry {
     }
 }
 
+/// Who waits for a change at a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Operation(Token),
+    Child(usize),
+}
+
 /// What happens at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
@@ -82,6 +97,12 @@ pub(super) enum Event {
     Refuse(usize),
     /// A datagram arrives.
     Bring(usize),
+    /// A child is started, or its start is known.
+    Start(usize),
+    /// A child does something.
+    Go(usize),
+    /// A signal reaches a child.
+    Signal(usize, i32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +142,10 @@ impl State {
             flights: BTreeMap::new(),
             done: VecDeque::new(),
             net: Net::new(),
+            children: Arena::default(),
+            spawned: 0,
+            starting: Arena::default(),
+            due_starts: VecDeque::new(),
             pool: Provided::default(),
             trace: Trace::default(),
             violation: None,
@@ -214,7 +239,7 @@ impl State {
         self.move_to(self.now() + self.knobs.turn);
         let refused = self.take_entries();
         self.run_due();
-        if !self.done.is_empty() || self.forge() {
+        if self.has_news() || self.forge() {
             self.idle_turns = 0;
             return Ok(Turned::Done);
         }
@@ -265,6 +290,10 @@ impl State {
         refused
     }
 
+    fn has_news(&self) -> bool {
+        !self.done.is_empty() || !self.due_starts.is_empty()
+    }
+
     fn next_due(&self) -> Option<u64> {
         self.events.peek().map(|Reverse(next)| next.due)
     }
@@ -281,6 +310,9 @@ impl State {
                 Event::Arrive(channel) => self.arrive(channel),
                 Event::Refuse(channel) => self.refuse(channel),
                 Event::Bring(posted) => self.bring(posted),
+                Event::Start(starting) => self.due_starts.push_back(starting),
+                Event::Go(child) => self.go(child),
+                Event::Signal(child, signal) => self.take_signal(child, signal),
             }
         }
     }
@@ -288,7 +320,7 @@ impl State {
     /// Time passes until something completes, or until `end`.
     fn pass_until(&mut self, end: Option<u64>) -> Turned {
         self.idle_turns = 0;
-        while self.done.is_empty() {
+        while !self.has_news() {
             match (self.next_due(), end) {
                 (Some(due), end) if end.is_none_or(|end| due <= end) => {
                     self.move_to(due);
@@ -460,8 +492,10 @@ impl State {
             self.close_stream(file, stream);
         }
         let removed = self.net.remove(file);
-        for token in removed.waiting {
-            self.schedule(token, 0);
+        for waiter in removed.waiting {
+            if let Waiter::Operation(token) = waiter {
+                self.schedule(token, 0);
+            }
         }
         if let Kind::Listener { queue, .. } = removed.kind {
             for connection in queue {
