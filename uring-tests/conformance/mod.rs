@@ -3,6 +3,7 @@
 
 mod children;
 mod datagrams;
+mod files;
 mod pipes;
 mod sockets;
 mod unix;

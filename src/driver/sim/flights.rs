@@ -6,7 +6,7 @@
 use std::os::fd::RawFd;
 
 use super::{
-    kernel::{Memory, Sender, take_back},
+    kernel::{Memory, Sender, read_file, take_back},
     ledger::digest,
     names::Name,
     net::{Family, Kind, Stream},
@@ -18,13 +18,33 @@ use crate::driver::{Completion, Interest, Token};
 #[derive(Debug)]
 pub(super) enum Order {
     Nop,
-    Accept { many: bool },
-    Connect { to: Option<Name> },
-    Receive { into: Memory },
-    ReceiveDatagram { into: Memory, sender: Sender },
+    Accept {
+        many: bool,
+    },
+    Connect {
+        to: Option<Name>,
+    },
+    Receive {
+        into: Memory,
+    },
+    ReceiveDatagram {
+        into: Memory,
+        sender: Sender,
+    },
     ReceiveMany,
-    Send { from: Vec<Memory>, all: bool, to: Option<Name> },
-    Poll { interest: Interest },
+    /// From a file of the machine's.
+    ReadFile {
+        into: Memory,
+        offset: u64,
+    },
+    Send {
+        from: Vec<Memory>,
+        all: bool,
+        to: Option<Name>,
+    },
+    Poll {
+        interest: Interest,
+    },
     Close,
 }
 
@@ -100,6 +120,7 @@ impl Order {
             Order::Receive { .. } => "receive",
             Order::ReceiveDatagram { .. } => "receive of a datagram",
             Order::ReceiveMany => "receive into the pool",
+            Order::ReadFile { .. } => "read of a file",
             Order::Send { .. } => "send",
             Order::Poll { .. } => "poll",
             Order::Close => "close",
@@ -109,7 +130,7 @@ impl Order {
     /// The memory that is received into.
     pub(super) fn target(&self) -> Option<&Memory> {
         match self {
-            Order::Receive { into } | Order::ReceiveDatagram { into, .. } => Some(into),
+            Order::Receive { into } | Order::ReceiveDatagram { into, .. } | Order::ReadFile { into, .. } => Some(into),
             Order::Nop
             | Order::Accept { .. }
             | Order::Connect { .. }
@@ -130,6 +151,7 @@ impl Order {
             | Order::Receive { .. }
             | Order::ReceiveDatagram { .. }
             | Order::ReceiveMany
+            | Order::ReadFile { .. }
             | Order::Poll { .. }
             | Order::Close => &[],
         }
@@ -292,14 +314,16 @@ const CANCEL_DELAY_MAX: u64 = 50_000_000;
 
 impl State {
     fn step(&mut self, token: Token, flight: &mut Flight) -> Step {
-        if matches!(flight.asked.order, Order::Nop) {
-            return done(0);
+        match &flight.asked.order {
+            Order::Nop => return done(0),
+            Order::ReadFile { into, offset } => return self.read_file(flight.asked.fd, into, *offset),
+            _ => {}
         }
         let Some(file) = flight.file.filter(|&file| self.net.files.contains(file)) else {
             return failed(libc::EBADF);
         };
         match &flight.asked.order {
-            Order::Nop => done(0),
+            Order::Nop | Order::ReadFile { .. } => done(0),
             Order::Accept { many } => self.accept(file, *many),
             Order::Connect { to } => self.connect(file, to.as_ref()),
             Order::Receive { into } => self.receive(file, into),
@@ -410,6 +434,20 @@ impl State {
                 self.poke(self.net.channels[channel].writer);
                 done(count)
             }
+        }
+    }
+
+    fn read_file(&mut self, fd: Option<RawFd>, into: &Memory, offset: u64) -> Step {
+        let count = self.portion(into.len());
+        match read_file(fd.unwrap_or(-1), offset, count) {
+            Ok(bytes) => {
+                if !into.is_scribbled(0) {
+                    self.violate("memory that was lent to a read was written meanwhile".to_owned());
+                }
+                into.write(0, &bytes);
+                done(bytes.len())
+            }
+            Err(errno) => failed(errno),
         }
     }
 

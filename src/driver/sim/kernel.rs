@@ -5,7 +5,7 @@
 //! K2. The pool's memory is promised from `provide` until the end of the world (P3).
 #![allow(unsafe_code)] // fence: lent memory, and numbers of descriptors that are given away and come back
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{
     World,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     buf::Pool,
-    driver::{Request, Token},
+    driver::{CURRENT, Request, Token},
     sys::{Address, unix_address},
 };
 
@@ -130,6 +130,9 @@ unsafe fn order_of(request: &Request) -> (Option<RawFd>, Order) {
             let into = unsafe { pieces_at(message) }.pop().expect("a datagram is received into one piece");
             (Some(fd), Order::ReceiveDatagram { into, sender: Sender { message } })
         }
+        Request::Read { fd, into, len, offset } if offset != CURRENT => {
+            (Some(fd), Order::ReadFile { into: memory(into, len), offset })
+        }
         Request::Read { fd, into, len, .. } => (Some(fd), Order::Receive { into: memory(into, len) }),
         Request::Write { fd, from, len, .. } => {
             (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: false, to: None })
@@ -194,6 +197,17 @@ impl Sender {
         unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), header.msg_name.cast(), room) };
         header.msg_namelen = len;
     }
+}
+
+/// Files are the machine's own: what stands at a place in one.
+pub(super) fn read_file(number: RawFd, offset: u64, len: usize) -> Result<Vec<u8>, i32> {
+    // SAFETY: S1: whoever pushed the read keeps the descriptor open until its final completion.
+    let file = unsafe { BorrowedFd::borrow_raw(number) };
+    let mut bytes = vec![0; len];
+    let offset = i64::try_from(offset).map_err(|_| libc::EINVAL)?;
+    let count = nix::sys::uio::pread(file, &mut bytes, offset).map_err(|errno| errno as i32)?;
+    bytes.truncate(count);
+    Ok(bytes)
 }
 
 /// A descriptor of ours that was given away by number comes back: its holder asked for its close.
