@@ -23,7 +23,7 @@ pub(crate) use inspection::{is_same_user, listen_for_inspection, this_thread};
 pub(crate) use interrupt::{CtrlC, QuietPipes, interrupts};
 pub(crate) use message::{Envelope, GATHER_MAX, Message};
 pub(crate) use pidfd::{
-    Look, Reach, Signalled, kill_and_reap, leave_orphan, look_at_child, raw_status, reap_orphans, send_signal,
+    Look, Reach, Signalled, kill_and_reap, leave_orphan, look_at_child, reap_orphans, send_signal,
     send_signal_to_unreaped_group, unknown_status,
 };
 pub(crate) use probe::{Kernel, Opcodes};

@@ -78,12 +78,6 @@ fn stolen(pidfd: BorrowedFd<'_>) -> Look {
     Look::Lost
 }
 
-/// A status as wait(2) tells it.
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "what a simulated child ends with"))]
-pub(crate) fn raw_status(status: i32) -> ExitStatus {
-    ExitStatus::from_raw(status)
-}
-
 /// The status that stands for one nobody knows, as asyncio has it.
 pub(crate) fn unknown_status() -> ExitStatus {
     ExitStatus::from_raw(255 << 8)

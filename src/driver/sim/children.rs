@@ -3,14 +3,14 @@
 //! - C1. A child runs from its start until it ends, once; it is reaped once, or left to others.
 //! - C2. What it holds is closed when it ends, and not before.
 
-use std::{collections::VecDeque, rc::Rc, time::Duration};
+use std::{collections::VecDeque, io, os::unix::process::ExitStatusExt, process::ExitStatus, rc::Rc, time::Duration};
 
 use super::{
     ledger::Reaped,
     net::{Kind, Stream},
     state::{Event, State, Waiter},
 };
-use crate::sys::{Look, Reach, Signalled, number, raw_status};
+use crate::sys::{Look, Reach, Signalled, number};
 
 /// One thing that a program does. The numbers of its descriptors are 0, 1 and 2.
 #[derive(Debug, Clone)]
@@ -279,8 +279,8 @@ impl State {
             return Look::Lost;
         }
         match (process.script.stolen, tells_stolen) {
-            (false, _) => Look::Ended(raw_status(status)),
-            (true, true) => Look::Stolen(raw_status(status)),
+            (false, _) => Look::Ended(ExitStatus::from_raw(status)),
+            (true, true) => Look::Stolen(ExitStatus::from_raw(status)),
             (true, false) => Look::Lost,
         }
     }
@@ -290,7 +290,7 @@ impl State {
     /// Zero asks only.
     pub(super) fn signal(&mut self, child: usize, signal: i32, reach: Reach) -> Signalled {
         if !(0..=SIGNAL_MAX).contains(&signal) {
-            return Signalled::Failed(std::io::Error::from_raw_os_error(libc::EINVAL));
+            return Signalled::Failed(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let process = &self.children[child];
         // Nobody else is in its group, and who is not reaped takes a signal without effect.

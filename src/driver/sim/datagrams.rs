@@ -69,10 +69,8 @@ impl Mailbox {
 
 impl State {
     fn mailbox(&mut self, file: usize) -> Option<&mut Mailbox> {
-        match &mut self.net.files.get_mut(file)?.kind {
-            Kind::Datagrams(mailbox) => Some(mailbox),
-            _ => None,
-        }
+        let Kind::Datagrams(mailbox) = &mut self.net.files.get_mut(file)?.kind else { return None };
+        Some(mailbox)
     }
 
     pub(super) fn send_datagram(&mut self, file: usize, from: &[Memory], to: Option<&Name>) -> Step {
@@ -168,10 +166,8 @@ impl State {
     /// The socket that datagrams go to by this name.
     pub(super) fn unix_receiver(&self, to: &Name) -> Result<usize, i32> {
         let file = self.net.unix_socket_at(to)?;
-        match &self.net.files[file].kind {
-            Kind::Datagrams(_) => Ok(file),
-            _ => Err(libc::EPROTOTYPE),
-        }
+        let is_mailbox = matches!(self.net.files[file].kind, Kind::Datagrams(_));
+        if is_mailbox { Ok(file) } else { Err(libc::EPROTOTYPE) }
     }
 
     fn send_to_socket(&mut self, file: usize, bytes: Vec<u8>, to: Option<&Name>, peer: Option<Peer>) -> Step {

@@ -236,12 +236,9 @@ impl State {
 
     fn wait_for_change(&mut self, token: Token, flight: &Flight) {
         let Some(file) = flight.file else { return };
-        let knocks = match &flight.asked.order {
-            Order::Connect { .. } => true,
-            Order::Send { .. } => matches!(self.net.files[file].kind, Kind::Datagrams(_)),
-            _ => false,
-        };
-        if knocks {
+        let sends = matches!(flight.asked.order, Order::Send { .. });
+        let knocks = matches!(flight.asked.order, Order::Connect { .. });
+        if knocks || sends && matches!(self.net.files[file].kind, Kind::Datagrams(_)) {
             self.net.knocking.push(token);
         } else {
             self.net.files[file].waiting.push(Waiter::Operation(token));
@@ -314,10 +311,11 @@ const CANCEL_DELAY_MAX: u64 = 50_000_000;
 
 impl State {
     fn step(&mut self, token: Token, flight: &mut Flight) -> Step {
-        match &flight.asked.order {
-            Order::Nop => return done(0),
-            Order::ReadFile { into, offset } => return self.read_file(flight.asked.fd, into, *offset),
-            _ => {}
+        if matches!(flight.asked.order, Order::Nop) {
+            return done(0);
+        }
+        if let Order::ReadFile { into, offset } = &flight.asked.order {
+            return self.read_file(flight.asked.fd, into, *offset);
         }
         let Some(file) = flight.file.filter(|&file| self.net.files.contains(file)) else {
             return failed(libc::EBADF);
@@ -375,10 +373,7 @@ impl State {
 
     fn connect(&mut self, file: usize, to: Option<&Name>) -> Step {
         let Some(to) = to else { return failed(libc::EAFNOSUPPORT) };
-        let family = match self.net.files[file].kind {
-            Kind::Fresh { family } => family,
-            _ => return failed(libc::EISCONN),
-        };
+        let Kind::Fresh { family } = self.net.files[file].kind else { return failed(libc::EISCONN) };
         if to.internet().map_or(Family::Unix, |to| Family::of(&to)) != family {
             return failed(libc::EAFNOSUPPORT);
         }

@@ -122,7 +122,9 @@ unsafe fn order_of(request: &Request) -> (Option<RawFd>, Order) {
         }
         Request::SendMessage { fd, message } => {
             // SAFETY: passed on from our caller.
-            let (from, to) = unsafe { (pieces_at(message), receiver_at(message)) };
+            let from = unsafe { pieces_at(message) };
+            // SAFETY: as above.
+            let to = unsafe { receiver_at(message) };
             (Some(fd), Order::Send { from, all: true, to })
         }
         Request::RecvMessage { fd, message } => {

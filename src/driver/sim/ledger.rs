@@ -47,7 +47,7 @@ impl State {
         }
         if let Some(fd) = asked.fd.filter(|fd| *fd >= 0)
             && self.net.find(fd).is_none()
-            && !(matches!(asked.order, Order::ReadFile { .. }) && !self.is_buried(fd))
+            && (self.is_buried(fd) || !matches!(asked.order, Order::ReadFile { .. }))
         {
             self.violate(match self.is_buried(fd) {
                 true => format!("S6: a {name} was pushed for descriptor {fd}, which is closed"),

@@ -265,7 +265,7 @@ impl Net {
         match self.files[file].kind {
             Kind::Listener { .. } => Ok(file),
             Kind::Datagrams(_) => Err(libc::EPROTOTYPE),
-            _ => Err(libc::ECONNREFUSED),
+            Kind::Fresh { .. } | Kind::Stream(_) | Kind::Null | Kind::Child(_) => Err(libc::ECONNREFUSED),
         }
     }
 

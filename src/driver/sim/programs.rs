@@ -141,10 +141,8 @@ impl World {
 
     fn child_of(&self, pidfd: BorrowedFd<'_>) -> Option<usize> {
         let state = self.state();
-        match state.net.files[state.net.find(pidfd.as_raw_fd())?].kind {
-            Kind::Child(child) => Some(child),
-            _ => None,
-        }
+        let Kind::Child(child) = state.net.files[state.net.find(pidfd.as_raw_fd())?].kind else { return None };
+        Some(child)
     }
 
     pub(in super::super) fn look_at_child(&self, pidfd: BorrowedFd<'_>) -> Look {
