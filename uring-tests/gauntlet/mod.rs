@@ -8,6 +8,7 @@ mod children;
 mod echo;
 mod ends;
 mod flood;
+mod local;
 mod proxy;
 mod requests;
 mod seeds;

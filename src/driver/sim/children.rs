@@ -75,6 +75,20 @@ enum Went {
     Nowhere,
 }
 
+impl Process {
+    /// For whoever has to find out why nothing happens any more.
+    pub(super) fn waiting(&self) -> Option<String> {
+        let act = match self.script.acts.get(self.at) {
+            _ if self.status.is_some() => return None,
+            _ if self.stopped => "is stopped".to_owned(),
+            Some(Act::Write(to, bytes)) => format!("writes to its descriptor {to}, {} of {}", self.moved, bytes.len()),
+            Some(act) => format!("{act:?}"),
+            None => "is about to end".to_owned(),
+        };
+        Some(format!("the child {:?}: {act}", self.name))
+    }
+}
+
 fn exited(code: i32) -> i32 {
     (code & 0xff) << 8
 }

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, os::fd::RawFd};
 
 use super::{
+    children::Process,
     flights::{Asked, Order},
     kernel::Memory,
     state::State,
@@ -110,13 +111,12 @@ impl State {
     /// What is in flight, for whoever has to find out why nothing happens any more.
     pub(super) fn in_flight(&self) -> Vec<String> {
         let now = self.now();
-        self.flights
-            .values()
-            .map(|flight| {
-                let place = flight.file.map_or_else(|| "nothing".to_owned(), |file| self.net.describe(file));
-                let since = (now - flight.since) / 1000;
-                format!("{} on {place}, since {since} us", flight.asked.order.name())
-            })
-            .collect()
+        let flights = self.flights.values().map(|flight| {
+            let place = flight.file.map_or_else(|| "nothing".to_owned(), |file| self.net.describe(file));
+            let since = (now - flight.since) / 1000;
+            format!("{} on {place}, since {since} us", flight.asked.order.name())
+        });
+        let children = self.children.values().filter_map(Process::waiting);
+        flights.chain(children).collect()
     }
 }
