@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use ringio::{BufResult, UdpSocket, UnixDatagram, create_task, sleep, wait_for};
 
-use super::{Kernel, each_kernel, unix::Directory};
+use super::{Kernel, each_kernel, soon, unix::Directory};
 
 /// Longer than anything is on its way.
 const LATER: Duration = Duration::from_millis(350);
@@ -68,7 +68,7 @@ fn a_port_of_udp_is_bound_once_and_not_that_of_tcp() {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&address.to_string()), "{error}");
         drop(socket);
-        assert_eq!(UdpSocket::bind(address).unwrap().local_addr().unwrap(), address);
+        assert_eq!(soon(|| UdpSocket::bind(address)).await.local_addr().unwrap(), address);
         let all = UdpSocket::bind("0.0.0.0:0").unwrap();
         let (port, sender) = (all.local_addr().unwrap().port(), UdpSocket::bind("127.0.0.1:0").unwrap());
         sender.send_to("hello", ([127, 0, 0, 1], port).into()).await.0.unwrap();

@@ -8,10 +8,10 @@ mod pipes;
 mod sockets;
 mod unix;
 
-use std::io;
+use std::{io, time::Duration};
 
 use ringio::{
-    Descriptor, Runner,
+    Descriptor, Runner, sleep,
     testing::{self, Faults, Sim},
 };
 
@@ -33,6 +33,18 @@ impl Kernel {
         let (reader, writer) = io::pipe()?;
         Ok((Descriptor::new(reader.into()), Descriptor::new(writer.into())))
     }
+}
+
+/// What comes of `attempt` once no child that another test is starting has a copy of the descriptor any more.
+pub(crate) async fn soon<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+    for _ in 0..10_000 {
+        match attempt() {
+            Ok(value) => return value,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(Duration::from_millis(1)).await.unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it is in use for ever");
 }
 
 /// Hostile worlds that each test is run in, beside the kind ones.
