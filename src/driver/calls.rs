@@ -8,8 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::sys::signal::SigSet;
-
 use super::World;
 use crate::sys::{self, Address, ListenOptions, Look, Reach, Signalled, SocketFile, Spawned};
 
@@ -105,8 +103,6 @@ forward! {
     fn high(&self, fd: OwnedFd) -> io::Result<OwnedFd>;
     /// A pipe whose ends have such numbers.
     fn high_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)>;
-    /// The signals that this thread blocks.
-    fn signal_mask(&self) -> SigSet;
     /// Closes at once.
     fn close(&self, fd: OwnedFd);
 }

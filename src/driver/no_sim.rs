@@ -11,8 +11,6 @@ use std::{
     task::Waker,
 };
 
-use nix::sys::signal::SigSet;
-
 use super::{Completion, Config, Doorbell, DriverReport, Held, Profile, Request, Token, Wait};
 use crate::{
     buf::{Pool, PoolLayout},
@@ -76,7 +74,6 @@ never! {
     pub(super) fn null_device(&self) -> io::Result<OwnedFd>;
     pub(super) fn high(&self, fd: OwnedFd) -> io::Result<OwnedFd>;
     pub(super) fn high_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)>;
-    pub(super) fn signal_mask(&self) -> SigSet;
     pub(super) fn close(&self, fd: OwnedFd);
     pub(crate) fn start_program(&self, plan: Box<Plan>, wires: [Wire<Held>; 3], waker: &Waker) -> Arc<Job>;
     pub(crate) fn run_starts(&self);

@@ -16,7 +16,7 @@ use super::{Handle, spawn::Spawn};
 use crate::{
     driver::{Calls, Held},
     executor::context,
-    sys::{Plan, PreExec, Wire, is_root},
+    sys::{Plan, PreExec, Wire, is_root, signal_mask},
 };
 
 /// What one of the child's standard streams is.
@@ -347,7 +347,7 @@ impl CreateSubprocess {
             group: self.group,
             extra_groups: self.extra_groups.or_else(|| drops_groups.then(Vec::new)),
             restore_signals: self.restore_signals,
-            mask: calls.signal_mask(),
+            mask: (!self.restore_signals).then(signal_mask),
             pre_exec: self.pre_exec,
         };
         Ok((plan, wires, pipes))

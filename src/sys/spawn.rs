@@ -66,10 +66,10 @@ pub(crate) struct Plan {
     pub(crate) user: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) extra_groups: Option<Vec<u32>>,
-    /// Signals that Rust ignores are as usual again, and none is blocked.
+    /// Signals that Rust ignores are as usual again.
     pub(crate) restore_signals: bool,
-    /// The mask the child gets otherwise.
-    pub(crate) mask: SigSet,
+    /// The signals that are blocked; none unless set.
+    pub(crate) mask: Option<SigSet>,
     pub(crate) pre_exec: Vec<PreExec>,
 }
 

@@ -8,8 +8,6 @@ use std::{
     task::Waker,
 };
 
-use nix::sys::signal::SigSet;
-
 use super::{World, children::Script, ledger::Reaped, net::Kind, state::Event};
 use crate::{
     driver::{Held, Profile},
@@ -176,11 +174,6 @@ impl World {
             self.state().children[child].reaped = Reaped::ByOthers;
         }
         self.close(pidfd);
-    }
-
-    /// Nobody sends a script signals that it could block.
-    pub(in super::super) fn signal_mask(&self) -> SigSet {
-        SigSet::empty()
     }
 
     pub(in super::super) fn null_device(&self) -> io::Result<OwnedFd> {
