@@ -17,7 +17,6 @@ use crate::{
     error::cancelled,
     executor::{Leaf, context},
     op::{Connect, Port, Socket},
-    sys,
     task::{Sleep, sleep},
 };
 
@@ -241,7 +240,7 @@ impl Race {
             let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no local address is {family}"));
             let mut bound = Err(none());
             for local in same {
-                bound = socket.with_fd(|fd| sys::bind_to_connect(fd, *local));
+                bound = socket.with_fd(|fd| self.port.calls().bind_to_connect(fd, *local));
                 if bound.is_ok() {
                     break;
                 }

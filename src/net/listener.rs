@@ -11,6 +11,7 @@ use std::{
 
 use super::{TcpStream, ToAddresses};
 use crate::{
+    driver::Held,
     executor::{ErrorReport, ReportKind, context, wait},
     op::{Acceptor, Socket, Taken},
     sys,
@@ -191,22 +192,24 @@ pub(super) async fn take_connection(acceptor: &Rc<Acceptor>) -> io::Result<(Rc<S
 
 /// A socket that is bound and does not listen yet: connections are refused until it does.
 pub(crate) struct BoundListener {
-    fd: OwnedFd,
+    fd: Held,
     backlog: u32,
 }
 
 impl BoundListener {
     pub(crate) fn bind(address: SocketAddr, bind: Bind) -> io::Result<BoundListener> {
-        Ok(BoundListener { fd: sys::bind_to_listen(address, bind.options())?, backlog: bind.backlog })
+        let calls = context::with(|runtime| runtime.port.calls().clone());
+        let fd = calls.bind_to_listen(address, bind.options())?;
+        Ok(BoundListener { fd: calls.hold(fd), backlog: bind.backlog })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_address(self.fd.as_fd())
+        self.fd.calls().local_address(self.fd.as_fd())
     }
 
     pub(crate) fn listen(self) -> io::Result<TcpListener> {
-        sys::start_listening(&self.fd, self.backlog)?;
-        TcpListener::from_fd(self.fd)
+        self.fd.calls().start_listening(self.fd.as_fd(), self.backlog)?;
+        TcpListener::from_fd(self.fd.into_fd())
     }
 }
 

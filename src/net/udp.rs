@@ -9,7 +9,6 @@ use crate::{
     buf::{BufResult, IoBuf, IoBufMut, fill},
     executor::{Leaf, context, wait},
     op::{Datagrams, SendDatagram},
-    sys,
 };
 
 /// A UDP socket. Buffers are moved into each call and come back with its result.
@@ -42,7 +41,7 @@ impl UdpSocket {
         let port = context::with(|runtime| runtime.port.clone());
         let mut last = None;
         for address in address.to_addresses().known()? {
-            match sys::udp_socket(address) {
+            match port.calls().udp_socket(address) {
                 Ok(fd) => return Ok(UdpSocket { socket: Datagrams::new(&port, fd) }),
                 Err(error) => last = Some(error),
             }
@@ -57,7 +56,7 @@ impl UdpSocket {
     pub fn connect(&self, address: impl ToAddresses) -> io::Result<()> {
         let mut last = io::ErrorKind::InvalidInput.into();
         for address in address.to_addresses().known()? {
-            match sys::connect_datagrams(self.socket.fd(), &address.into()) {
+            match self.socket.port().calls().connect_datagrams(self.socket.fd(), &address.into()) {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,
             }
@@ -121,7 +120,7 @@ impl UdpSocket {
     /// # Errors
     /// What getsockname(2) says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_address(self.socket.fd())
+        self.socket.port().calls().local_address(self.socket.fd())
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 use super::{TcpStream, listener::take_connection};
 use crate::{
     buf::{BufResult, IoBuf, IoBufMut},
+    driver::{Calls, Held},
     error::CancelledError,
     executor::{Leaf, context, wait},
     op::{Acceptor, Connect, Socket},
@@ -65,8 +66,10 @@ impl UnixStream {
     #[doc(alias = "socket.socketpair")]
     #[track_caller]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
-        let (here, there) = sys::unix_pair(false)?;
-        Ok((UnixStream::from_fd(here)?, UnixStream::from_fd(there)?))
+        let port = context::with(|runtime| runtime.port.clone());
+        let (here, there) = port.calls().unix_pair(false)?;
+        let stream = |fd| UnixStream(TcpStream::plain(Socket::new(&port, fd)));
+        Ok((stream(here), stream(there)))
     }
 
     /// Takes over a descriptor that is connected already.
@@ -147,7 +150,7 @@ impl UnixStream {
     /// # Errors
     /// What getpeername(2) says.
     pub fn peer_path(&self) -> io::Result<Option<PathBuf>> {
-        self.0.socket().with_fd(sys::unix_peer_path)
+        self.0.socket().peer_path()
     }
 
     /// The path on this side, if it is bound to one.
@@ -155,7 +158,7 @@ impl UnixStream {
     /// # Errors
     /// What getsockname(2) says.
     pub fn local_path(&self) -> io::Result<Option<PathBuf>> {
-        self.0.socket().with_fd(sys::unix_local_path)
+        self.0.socket().local_path()
     }
 }
 
@@ -169,14 +172,14 @@ impl fmt::Debug for UnixStream {
 }
 
 pub(crate) fn credentials(socket: &Rc<Socket>) -> io::Result<PeerCredentials> {
-    let (pid, uid, gid) = socket.with_fd(sys::peer_credentials)?;
+    let (pid, uid, gid) = socket.peer_credentials()?;
     Ok(PeerCredentials { pid, uid, gid })
 }
 
 pub(crate) async fn connect_unix(path: &Path) -> io::Result<Rc<Socket>> {
     let port = context::with(|runtime| runtime.port.clone());
     let address = Box::new(sys::unix_address(path)?);
-    let socket = Socket::new(&port, sys::unix_socket(false)?);
+    let socket = Socket::new(&port, port.calls().unix_socket(false)?);
     Leaf::new(&port, Connect { socket, address }).await.map_err(|error| {
         if crate::error::cancelled(&error).is_some() {
             return error;
@@ -227,6 +230,7 @@ pub struct UnixListener {
 
 /// What the clones share; the last one closes the listener, whose own references do not count.
 struct Handle {
+    calls: Calls,
     acceptor: Rc<Acceptor>,
     path: PathBuf,
     /// Removed with the close.
@@ -238,7 +242,7 @@ impl Handle {
         if !self.acceptor.is_closing()
             && let Some(file) = &self.file
         {
-            file.remove();
+            self.calls.remove_socket_file(file);
         }
         self.acceptor.close();
     }
@@ -252,7 +256,8 @@ impl Drop for Handle {
 
 /// A socket that is bound to a path and does not listen yet. Dropped, it removes its file again.
 pub(crate) struct BoundUnix {
-    fd: Option<OwnedFd>,
+    calls: Calls,
+    fd: Option<Held>,
     path: PathBuf,
     file: Option<SocketFile>,
     bind: BindUnix,
@@ -260,9 +265,10 @@ pub(crate) struct BoundUnix {
 
 impl BoundUnix {
     pub(crate) fn bind(path: &Path, bind: BindUnix) -> io::Result<BoundUnix> {
-        let fd = sys::unix_socket(false)?;
-        let file = sys::bind_unix(&fd, path, bind.mode)?;
-        Ok(BoundUnix { fd: Some(fd), path: path.to_owned(), file, bind })
+        let calls = context::with(|runtime| runtime.port.calls().clone());
+        let fd = calls.hold(calls.unix_socket(false)?);
+        let file = calls.bind_unix(fd.as_fd(), path, bind.mode)?;
+        Ok(BoundUnix { calls, fd: Some(fd), path: path.to_owned(), file, bind })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -273,19 +279,20 @@ impl BoundUnix {
     pub(crate) fn listen(mut self) -> io::Result<UnixListener> {
         let port = context::with(|runtime| runtime.port.clone());
         if let Some(fd) = &self.fd {
-            sys::start_listening(fd, self.bind.backlog)?;
+            self.calls.start_listening(fd.as_fd(), self.bind.backlog)?;
         }
         let Some(fd) = self.fd.take() else { unreachable!("it listens once") };
         let file = self.file.take().filter(|_| self.bind.cleanup);
         let path = std::mem::take(&mut self.path);
-        Ok(UnixListener { handle: Rc::new(Handle { acceptor: Acceptor::new(&port, fd), path, file }) })
+        let (calls, acceptor) = (self.calls.clone(), Acceptor::new(&port, fd.into_fd()));
+        Ok(UnixListener { handle: Rc::new(Handle { calls, acceptor, path, file }) })
     }
 }
 
 impl Drop for BoundUnix {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
-            file.remove();
+            self.calls.remove_socket_file(&file);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use crate::{
     buf::{BufResult, IoBuf, IoBufMut, fill},
     executor::{Leaf, context, wait},
-    op::{Datagrams, SendDatagram},
+    op::{Datagrams, Port, SendDatagram},
     sys::{self, SocketFile},
 };
 
@@ -33,9 +34,8 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    fn new(fd: std::os::fd::OwnedFd, file: Option<SocketFile>) -> UnixDatagram {
-        let port = context::with(|runtime| runtime.port.clone());
-        UnixDatagram { socket: Datagrams::new(&port, fd), file }
+    fn new(port: &Rc<Port>, fd: OwnedFd, file: Option<SocketFile>) -> UnixDatagram {
+        UnixDatagram { socket: Datagrams::new(port, fd), file }
     }
 
     /// A socket at `path`, where datagrams can be sent to. A socket that was left there is replaced, another file is not; a
@@ -48,9 +48,10 @@ impl UnixDatagram {
     /// Outside of a runtime.
     #[track_caller]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
-        let fd = sys::unix_socket(true)?;
-        let file = sys::bind_unix(&fd, path.as_ref(), None)?;
-        Ok(UnixDatagram::new(fd, file))
+        let port = context::with(|runtime| runtime.port.clone());
+        let fd = port.calls().hold(port.calls().unix_socket(true)?);
+        let file = port.calls().bind_unix(fd.as_fd(), path.as_ref(), None)?;
+        Ok(UnixDatagram::new(&port, fd.into_fd(), file))
     }
 
     /// A socket that nobody can send to, to send from.
@@ -62,7 +63,8 @@ impl UnixDatagram {
     /// Outside of a runtime.
     #[track_caller]
     pub fn unbound() -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram::new(sys::unix_socket(true)?, None))
+        let port = context::with(|runtime| runtime.port.clone());
+        Ok(UnixDatagram::new(&port, port.calls().unix_socket(true)?, None))
     }
 
     /// Two sockets that are each other's peer.
@@ -74,8 +76,9 @@ impl UnixDatagram {
     /// Outside of a runtime.
     #[track_caller]
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
-        let (here, there) = sys::unix_pair(true)?;
-        Ok((UnixDatagram::new(here, None), UnixDatagram::new(there, None)))
+        let port = context::with(|runtime| runtime.port.clone());
+        let (here, there) = port.calls().unix_pair(true)?;
+        Ok((UnixDatagram::new(&port, here, None), UnixDatagram::new(&port, there, None)))
     }
 
     /// From now on [`send`](UnixDatagram::send) sends to the socket at `path`.
@@ -83,7 +86,8 @@ impl UnixDatagram {
     /// # Errors
     /// What connect(2) says; a path of more than 107 bytes.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        sys::connect_datagrams(self.socket.fd(), &sys::unix_address(path.as_ref())?)
+        let address = sys::unix_address(path.as_ref())?;
+        self.socket.port().calls().connect_datagrams(self.socket.fd(), &address)
     }
 
     /// Sends a datagram to whom the socket is connected; returns how many bytes.
@@ -146,14 +150,14 @@ impl UnixDatagram {
     /// # Errors
     /// What getsockname(2) says.
     pub fn local_path(&self) -> io::Result<Option<PathBuf>> {
-        sys::unix_local_path(self.socket.fd())
+        self.socket.port().calls().unix_local_path(self.socket.fd())
     }
 }
 
 impl Drop for UnixDatagram {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
-            file.remove();
+            self.socket.port().calls().remove_socket_file(&file);
         }
         self.socket.close();
     }

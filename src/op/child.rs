@@ -97,7 +97,7 @@ impl Child {
         if self.port.is_ending() && completion.is_cancelled() {
             return self.let_go();
         }
-        match self.with_pidfd(sys::look_at_child) {
+        match self.with_pidfd(|pidfd| self.port.calls().look_at_child(pidfd)) {
             Some(Look::Running) => self.arm(),
             Some(Look::Ended(status) | Look::Stolen(status)) => self.end(status),
             Some(Look::Lost) => {
@@ -116,18 +116,24 @@ impl Child {
     fn end(&self, status: ExitStatus) {
         self.status.set(Some(status));
         if !self.leads_group {
-            drop(self.pidfd.take());
+            self.close();
         }
         self.waiters.wake_all();
     }
 
     /// Nobody will watch it any more.
     fn let_go(&self) {
-        let pidfd = self.pidfd.take();
-        if let Some(pidfd) = pidfd
-            && self.status.get().is_none()
-        {
-            sys::leave_orphan(pidfd);
+        if self.status.get().is_some() {
+            return self.close();
+        }
+        if let Some(pidfd) = self.pidfd.take() {
+            self.port.calls().leave_orphan(pidfd);
+        }
+    }
+
+    fn close(&self) {
+        if let Some(pidfd) = self.pidfd.take() {
+            self.port.calls().close(pidfd);
         }
     }
 
@@ -136,13 +142,13 @@ impl Child {
         if reach == Reach::Process && self.status.get().is_some() {
             return Signalled::Gone;
         }
-        let sent = self.with_pidfd(|pidfd| sys::send_signal(pidfd, signal, reach));
+        let sent = self.with_pidfd(|pidfd| self.port.calls().send_signal(pidfd, signal, reach));
         match sent {
             // A kernel that knows no groups of pidfds.
             Some(Signalled::Failed(error))
                 if reach == Reach::Group && self.is_unknown(&error) && self.status.get().is_none() =>
             {
-                sys::send_signal_to_unreaped_group(self.pid, signal)
+                self.port.calls().send_signal_to_unreaped_group(self.pid, signal)
             }
             Some(sent) => sent,
             None => Signalled::Gone,
@@ -151,7 +157,7 @@ impl Child {
 
     /// Whether it is the question that the kernel does not know, and not the signal.
     fn is_unknown(&self, error: &io::Error) -> bool {
-        let asked = self.with_pidfd(|pidfd| sys::send_signal(pidfd, 0, Reach::Group));
+        let asked = self.with_pidfd(|pidfd| self.port.calls().send_signal(pidfd, 0, Reach::Group));
         error.kind() == io::ErrorKind::InvalidInput && matches!(asked, Some(Signalled::Failed(_)))
     }
 
@@ -176,5 +182,11 @@ impl Child {
     /// For the end of the runtime: whether it has to be waited for.
     pub(super) fn must_end(&self) -> bool {
         !self.detached.get() && self.status.get().is_none()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.close();
     }
 }

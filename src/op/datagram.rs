@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
     rc::Rc,
     task::{Poll, Waker},
 };
@@ -15,13 +15,13 @@ use bytes::{Bytes, BytesMut};
 use super::{Operation, Port, Waiters, slot::Owner};
 use crate::{
     buf::{IoBuf, content, received},
-    driver::{Answer, Completion, Request, Token},
+    driver::{Answer, Completion, Held, Request, Token},
     sys::{Address, Envelope},
 };
 
 pub(crate) struct Datagrams {
     port: Rc<Port>,
-    fd: OwnedFd,
+    fd: Held,
     arrived: RefCell<VecDeque<(Bytes, Option<Address>)>>,
     failure: RefCell<Option<io::Error>>,
     token: Cell<Option<Token>>,
@@ -46,7 +46,7 @@ impl Datagrams {
     pub(crate) fn new(port: &Rc<Port>, fd: OwnedFd) -> Rc<Datagrams> {
         Rc::new(Datagrams {
             port: port.clone(),
-            fd,
+            fd: port.calls().hold(fd),
             arrived: RefCell::default(),
             failure: RefCell::new(None),
             token: Cell::new(None),
@@ -64,8 +64,12 @@ impl Datagrams {
         self.fd.as_fd()
     }
 
+    fn raw_fd(&self) -> RawFd {
+        self.fd().as_raw_fd()
+    }
+
     pub(super) fn each_waiter(&self, mut look: impl FnMut(RawFd, &Waker)) {
-        self.waiters.each(|waker| look(self.fd.as_raw_fd(), waker));
+        self.waiters.each(|waker| look(self.raw_fd(), waker));
     }
 
     /// The oldest datagram and where it came from. Only one is received ahead of its reader: the others wait in the
@@ -95,7 +99,7 @@ impl Datagrams {
             }
             envelope.receive_into(bytes.spare_capacity_mut())
         };
-        let request = Request::RecvMessage { fd: self.fd.as_raw_fd(), message };
+        let request = Request::RecvMessage { fd: self.raw_fd(), message };
         self.token.set(Some(self.port.stand(Owner::Datagram(self.clone()), &request)));
     }
 
@@ -147,12 +151,12 @@ impl<B: IoBuf> Operation for SendDatagram<B> {
     const NAME: &'static str = "sendmsg";
 
     fn descriptor(&self) -> Option<RawFd> {
-        Some(self.socket.fd.as_raw_fd())
+        Some(self.socket.raw_fd())
     }
 
     fn request(&mut self) -> Request {
         let message = self.envelope.send(content(&self.buffer), self.to.as_deref());
-        Request::SendMessage { fd: self.socket.fd.as_raw_fd(), message }
+        Request::SendMessage { fd: self.socket.raw_fd(), message }
     }
 
     fn finish(self, result: io::Result<u32>) -> (io::Result<usize>, B) {

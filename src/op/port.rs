@@ -25,8 +25,8 @@ use super::{
 use crate::{
     buf::Pool,
     clock::{Clock, Tick},
-    driver::{Calls, Completion, Config, Doorbell, Driver, DriverReport, Profile, Request, Token, Wait, select},
-    sys::{Job, Plan, Spawner},
+    driver::{Calls, Completion, Config, Doorbell, Driver, DriverReport, Held, Profile, Request, Token, Wait, select},
+    sys::{Job, Plan, Spawner, Wire},
 };
 
 pub(crate) struct Port {
@@ -232,7 +232,16 @@ impl Port {
     }
 
     /// Starts a program on a thread of the runtime's.
-    pub(crate) fn start_program(&self, plan: Box<Plan>, waker: &Waker) -> io::Result<Arc<Job>> {
+    pub(crate) fn start_program(
+        &self,
+        mut plan: Box<Plan>,
+        wires: [Wire<Held>; 3],
+        waker: &Waker,
+    ) -> io::Result<Arc<Job>> {
+        if let Some(world) = self.calls.world() {
+            return Ok(world.start_program(plan, wires, waker));
+        }
+        plan.wires = wires.map(|wire| wire.map(Held::into_fd));
         self.spawner.borrow().start(plan, waker)
     }
 
@@ -335,6 +344,9 @@ impl Port {
             }
         }
         self.batch.replace(batch);
+        if let Some(world) = self.calls.world() {
+            world.run_starts();
+        }
         any
     }
 
@@ -461,6 +473,9 @@ impl Port {
     /// Kills and reaps the children that are still somebody's, and ends the threads that made them.
     fn end_children(&self, patience: &mut Duration) {
         drop(self.spawner.take());
+        if let Some(world) = self.calls.world() {
+            world.end_starts();
+        }
         let mut children = self.table.borrow().children();
         for child in children.iter().filter(|child| child.must_end()) {
             child.kill();

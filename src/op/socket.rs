@@ -12,6 +12,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    path::PathBuf,
     rc::Rc,
     task::{Poll, Waker},
     time::Duration,
@@ -121,6 +122,19 @@ impl Socket {
 
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
         self.with_fd(|fd| self.port.calls().peer_address(fd))
+    }
+
+    pub(crate) fn local_path(&self) -> io::Result<Option<PathBuf>> {
+        self.with_fd(|fd| self.port.calls().unix_local_path(fd))
+    }
+
+    pub(crate) fn peer_path(&self) -> io::Result<Option<PathBuf>> {
+        self.with_fd(|fd| self.port.calls().unix_peer_path(fd))
+    }
+
+    /// Process, user and group of whoever is on the other side of a Unix socket.
+    pub(crate) fn peer_credentials(&self) -> io::Result<(i32, u32, u32)> {
+        self.with_fd(|fd| self.port.calls().peer_credentials(fd))
     }
 
     pub(crate) fn set_nodelay(&self, on: bool) -> io::Result<()> {

@@ -14,8 +14,9 @@ use std::{
 
 use super::{Handle, spawn::Spawn};
 use crate::{
+    driver::{Calls, Held},
     executor::context,
-    sys::{Plan, PreExec, Wire, high, high_pipe, is_root, null_device, signal_mask},
+    sys::{Plan, PreExec, Wire, is_root, signal_mask},
 };
 
 /// What one of the child's standard streams is.
@@ -94,7 +95,7 @@ pub fn create_subprocess_shell(command: impl AsRef<OsStr>) -> CreateSubprocess {
 /// # Errors
 /// Why the program was not started, which the text names: `NotFound` and `PermissionDenied` for the program or its working
 /// directory, `InvalidInput` for a zero byte in a text or for settings that contradict each other, `WouldBlock` when the
-/// system allows no further process, `Unsupported` in a simulated world. Then there is no child and no descriptor left.
+/// system allows no further process. Then there is no child and no descriptor left.
 /// [`CancelledError`](crate::CancelledError) inside an [`io::Error`].
 ///
 /// # Cancellation
@@ -125,7 +126,10 @@ pub struct CreateSubprocess {
 const LIMIT_BYTES: usize = 64 * 1024;
 
 /// This process's ends of the child's standard input, output and error.
-pub(crate) type Pipes = [Option<OwnedFd>; 3];
+pub(crate) type Pipes = [Option<Held>; 3];
+
+/// The child's own standard streams.
+type Wires = [Wire<Held>; 3];
 
 /// A child that was started.
 pub(crate) struct Parts {
@@ -300,13 +304,12 @@ impl CreateSubprocess {
         }
         let limit = self.limit;
         let port = context::with(|runtime| runtime.port.clone());
-        port.calls().needs_linux("child processes")?;
-        let (plan, pipes) = self.plan()?;
-        let handle = Spawn::new(&port, plan).await?;
+        let (plan, wires, pipes) = self.plan(port.calls())?;
+        let handle = Spawn::new(&port, plan, wires).await?;
         Ok(Parts { handle, pipes, limit })
     }
 
-    fn plan(self) -> io::Result<(Plan, Pipes)> {
+    fn plan(self, calls: &Calls) -> io::Result<(Plan, Wires, Pipes)> {
         let name = self.program.to_string_lossy().into_owned();
         let text = |text: &OsStr| {
             CString::new(text.as_bytes()).map_err(|_| invalid(&self.program, "a text has a zero byte in it"))
@@ -327,14 +330,14 @@ impl CreateSubprocess {
         let environment = environment.into_iter().map(|variable| assignment(&self.program, variable));
         let environment = environment.collect::<io::Result<_>>()?;
         let drops_groups = self.user.is_some() && is_root();
-        let (wires, pipes) = wires(&self.program, self.stdio)?;
+        let (wires, pipes) = wires(calls, &self.program, self.stdio)?;
         let plan = Plan {
             name,
             candidates,
             arguments,
             environment,
             directory,
-            wires,
+            wires: [Wire::Same, Wire::Same, Wire::Same],
             passed: self.passed,
             close_others: self.close_fds,
             new_session: self.start_new_session,
@@ -344,10 +347,10 @@ impl CreateSubprocess {
             group: self.group,
             extra_groups: self.extra_groups.or_else(|| drops_groups.then(Vec::new)),
             restore_signals: self.restore_signals,
-            mask: signal_mask(),
+            mask: (!self.restore_signals).then(signal_mask),
             pre_exec: self.pre_exec,
         };
-        Ok((plan, pipes))
+        Ok((plan, wires, pipes))
     }
 }
 
@@ -379,18 +382,19 @@ fn assignment(program: &OsStr, (name, value): (OsString, OsString)) -> io::Resul
 }
 
 /// The child's three descriptors, and our ends of its pipes.
-fn wires(program: &OsStr, stdio: [Stdio; 3]) -> io::Result<([Wire; 3], Pipes)> {
+fn wires(calls: &Calls, program: &OsStr, stdio: [Stdio; 3]) -> io::Result<(Wires, Pipes)> {
     let mut pipes = Pipes::default();
     let mut wires = [Wire::Same, Wire::Same, Wire::Same];
     for (index, stdio) in stdio.into_iter().enumerate() {
         wires[index] = match stdio {
             Stdio::Inherit => Wire::Same,
-            Stdio::DevNull => Wire::Descriptor(null_device()?),
-            Stdio::Descriptor(fd) => Wire::Descriptor(high(fd)?),
+            Stdio::DevNull => Wire::Descriptor(calls.hold(calls.null_device()?)),
+            Stdio::Descriptor(fd) => Wire::Descriptor(calls.hold(calls.high(fd)?)),
             Stdio::Stdout if index == 2 => Wire::Output,
             Stdio::Stdout => return Err(invalid(program, "Stdio::Stdout is for stderr alone")),
             Stdio::Pipe => {
-                let (reader, writer) = high_pipe()?;
+                let (reader, writer) = calls.high_pipe()?;
+                let (reader, writer) = (calls.hold(reader), calls.hold(writer));
                 let (ours, theirs) = if index == 0 { (writer, reader) } else { (reader, writer) };
                 pipes[index] = Some(ours);
                 Wire::Descriptor(theirs)

@@ -11,10 +11,11 @@ use std::{
 
 use super::Handle;
 use crate::{
+    driver::Held,
     error::CancelledError,
     op::{Child, Port},
     scope::CancelPoint,
-    sys::{GivenUp, Job, Plan, Reach, Started, kill_and_reap, refuse},
+    sys::{GivenUp, Job, Plan, Reach, Started, Wire, refuse},
 };
 
 /// Starts a program on a thread of the runtime's. Cancelled in the middle, it ends when there is no child (PR10); a child
@@ -31,15 +32,15 @@ pub(super) struct Spawn {
 }
 
 enum Life {
-    New(Box<Plan>),
+    New(Box<Plan>, [Wire<Held>; 3]),
     Begun(Arc<Job>),
     Over,
 }
 
 impl Spawn {
-    pub(super) fn new(port: &Rc<Port>, plan: Plan) -> Spawn {
+    pub(super) fn new(port: &Rc<Port>, plan: Plan, wires: [Wire<Held>; 3]) -> Spawn {
         let (name, leads_group) = (plan.name.clone(), plan.leads_group());
-        let life = Life::New(Box::new(plan));
+        let life = Life::New(Box::new(plan), wires);
         Spawn { port: port.clone(), life, point: CancelPoint::default(), cancelled: false, name, leads_group }
     }
 
@@ -59,11 +60,11 @@ impl Spawn {
     }
 
     /// The first poll: gives the plan to a thread.
-    fn begin(&mut self, plan: Box<Plan>, waker: &Waker) -> Poll<io::Result<Handle>> {
+    fn begin(&mut self, plan: Box<Plan>, wires: [Wire<Held>; 3], waker: &Waker) -> Poll<io::Result<Handle>> {
         if let Err(cancelled) = self.point.begin(waker) {
             return Poll::Ready(Err(cancelled.into()));
         }
-        match self.port.start_program(plan, waker) {
+        match self.port.start_program(plan, wires, waker) {
             Ok(job) => {
                 self.life = Life::Begun(job);
                 Poll::Pending
@@ -82,7 +83,7 @@ impl Future for Spawn {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Handle>> {
         let this = &mut *self;
         let job = match std::mem::replace(&mut this.life, Life::Over) {
-            Life::New(plan) => return this.begin(plan, cx.waker()),
+            Life::New(plan, wires) => return this.begin(plan, wires, cx.waker()),
             Life::Begun(job) => job,
             Life::Over => panic!("a spawn was polled again after its end"),
         };
@@ -107,7 +108,8 @@ impl Drop for Spawn {
         let Life::Begun(job) = &self.life else { return };
         if let GivenUp::Done(Started::Child(spawned)) = job.give_up() {
             if self.port.is_closed() {
-                kill_and_reap(spawned, if self.leads_group { Reach::Group } else { Reach::Process });
+                let reach = if self.leads_group { Reach::Group } else { Reach::Process };
+                self.port.calls().kill_and_reap(spawned, reach);
             } else {
                 Child::watch(&self.port, spawned, self.leads_group, |_| ()).kill();
             }

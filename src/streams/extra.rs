@@ -6,7 +6,6 @@ use super::StreamWriter;
 use crate::{
     net::{PeerCredentials, credentials},
     op::Kind,
-    sys,
 };
 
 /// What [`StreamWriter::get_extra_info`] tells.
@@ -48,11 +47,11 @@ impl StreamWriter {
         match name {
             "peername" => match socket.peer_address() {
                 Ok(address) => Some(ExtraInfo::Address(address)),
-                Err(_) => path(socket.with_fd(sys::unix_peer_path).ok()?),
+                Err(_) => path(socket.peer_path().ok()?),
             },
             "sockname" => match socket.local_address() {
                 Ok(address) => Some(ExtraInfo::Address(address)),
-                Err(_) => path(socket.with_fd(sys::unix_local_path).ok()?),
+                Err(_) => path(socket.local_path().ok()?),
             },
             "socket" if !is_pipe => self.descriptor(),
             "pipe" if is_pipe => self.descriptor(),

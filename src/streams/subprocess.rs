@@ -48,9 +48,9 @@ impl Process {
     fn new(parts: Parts) -> io::Result<Process> {
         let Parts { handle, pipes: [stdin, stdout, stderr], limit } = parts;
         Ok(Process {
-            stdin: stdin.map(StreamWriter::from_pipe),
-            stdout: stdout.map(|fd| StreamReader::from_pipe(fd, limit)).transpose()?,
-            stderr: stderr.map(|fd| StreamReader::from_pipe(fd, limit)).transpose()?,
+            stdin: stdin.map(|fd| StreamWriter::from_pipe(fd.into_fd())),
+            stdout: stdout.map(|fd| StreamReader::from_pipe(fd.into_fd(), limit)).transpose()?,
+            stderr: stderr.map(|fd| StreamReader::from_pipe(fd.into_fd(), limit)).transpose()?,
             handle,
             read: Default::default(),
             communicating: false,

@@ -14,6 +14,20 @@ pub(crate) enum Address {
 }
 
 impl Address {
+    /// What stands at `address`; `None` for what is neither.
+    ///
+    /// # Safety
+    /// An address of `len` bytes stands there.
+    pub(crate) unsafe fn from_raw(address: *const libc::sockaddr, len: u32) -> Option<Address> {
+        // SAFETY: passed on to our caller.
+        if i32::from(unsafe { &*address }.sa_family) == libc::AF_UNIX {
+            // SAFETY: as above, and the family says that it is one.
+            return unsafe { UnixAddr::from_raw(address, Some(len)) }.map(Address::from);
+        }
+        // SAFETY: as above.
+        unsafe { SockaddrStorage::from_raw(address, Some(len)) }.map(Address::Internet)
+    }
+
     /// For the kernel to read while the address stays where it is.
     pub(crate) fn as_raw(&self) -> (*const libc::sockaddr, u32) {
         match self {

@@ -60,7 +60,7 @@ fn prepare(orders: &mut Orders<'_>) -> Result<(), Failure> {
         close_others(&orders.kept)?;
     }
     reset_signals(orders.plan.restore_signals);
-    let mask = if orders.plan.restore_signals { nix::sys::signal::SigSet::empty() } else { orders.plan.mask };
+    let mask = orders.plan.mask.unwrap_or_else(nix::sys::signal::SigSet::empty);
     // It cannot fail: the set is valid.
     let _ = mask.thread_set_mask();
     Ok(())

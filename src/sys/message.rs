@@ -2,8 +2,6 @@
 
 use std::{mem::MaybeUninit, ptr};
 
-use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr};
-
 use super::Address;
 
 /// Most pieces that one send gathers. The kernel allows 1,024 (UIO_MAXIOV).
@@ -60,16 +58,11 @@ impl Envelope {
 
     /// Whom the datagram that was received comes from; nobody, if its socket has no name.
     pub(crate) fn sender(&self) -> Option<Address> {
-        let (name, len) = ((&raw const self.name).cast(), Some(self.header.msg_namelen));
         if self.header.msg_namelen == 0 {
             return None;
         }
-        if i32::from(self.name.ss_family) == libc::AF_UNIX {
-            // SAFETY: the kernel wrote `msg_namelen` bytes of an address of this family there.
-            return unsafe { UnixAddr::from_raw(name, len) }.map(Address::from);
-        }
-        // SAFETY: as above.
-        unsafe { SockaddrStorage::from_raw(name, len) }.map(Address::Internet)
+        // SAFETY: the kernel wrote `msg_namelen` bytes of an address there.
+        unsafe { Address::from_raw((&raw const self.name).cast(), self.header.msg_namelen) }
     }
 
     /// For the kernel to send `bytes` to `to`, or to whom the socket is connected.

@@ -31,11 +31,12 @@ pub(crate) use ring::{Ring, RingSize, Waiting};
 pub(crate) use signals::{Listener, clear_counter, hear, number, signal_count};
 pub(crate) use socket::{
     ListenOptions, bind_to_connect, bind_to_listen, close, connect_datagrams, doorbell_fd, has_unread,
-    is_stream_socket, lacks_family, listen, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay,
+    is_stream_socket, lacks_family, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay,
     shutdown_write, start_listening, stream_socket, udp_socket,
 };
 pub(crate) use spawn::{Plan, PreExec, Spawned, Wire, high, high_pipe, is_root, null_device, refuse, signal_mask};
 pub(crate) use spawner::{GivenUp, Job, Spawner, Started};
 pub(crate) use unix::{
-    SocketFile, bind_unix, peer_credentials, unix_address, unix_local_path, unix_pair, unix_peer_path, unix_socket,
+    SocketFile, bind_unix, peer_credentials, remove_socket_file, unix_address, unix_local_path, unix_pair,
+    unix_peer_path, unix_socket,
 };

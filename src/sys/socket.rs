@@ -33,14 +33,7 @@ pub(crate) struct ListenOptions {
     pub(crate) keep_alive: bool,
 }
 
-/// A socket bound to `address` that listens.
-pub(crate) fn listen(address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd> {
-    let fd = bind_to_listen(address, options)?;
-    start_listening(&fd, options.backlog)?;
-    Ok(fd)
-}
-
-/// The same without listening yet: connections are refused.
+/// A socket bound to `address` that does not listen yet: connections are refused.
 pub(crate) fn bind_to_listen(address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd> {
     let fd = stream_socket(&address)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -58,9 +51,9 @@ pub(crate) fn bind_to_listen(address: SocketAddr, options: ListenOptions) -> io:
     Ok(fd)
 }
 
-pub(crate) fn start_listening(fd: &OwnedFd, backlog: u32) -> io::Result<()> {
+pub(crate) fn start_listening(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX).min(libc::SOMAXCONN))?;
-    Ok(socket::listen(fd, backlog)?)
+    Ok(socket::listen(&fd, backlog)?)
 }
 
 /// A UDP socket bound to `address`.

@@ -28,12 +28,22 @@ pub(crate) type PreExec = Box<dyn FnMut() -> io::Result<()> + Send>;
 
 /// What one of the child's first three descriptors is.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub(crate) enum Wire<D = OwnedFd> {
     /// What it is here.
     Same,
-    Descriptor(OwnedFd),
+    Descriptor(D),
     /// What the child's standard output is.
     Output,
+}
+
+impl<D> Wire<D> {
+    pub(crate) fn map<E>(self, change: impl FnOnce(D) -> E) -> Wire<E> {
+        match self {
+            Wire::Same => Wire::Same,
+            Wire::Descriptor(descriptor) => Wire::Descriptor(change(descriptor)),
+            Wire::Output => Wire::Output,
+        }
+    }
 }
 
 /// Everything about a child that is to be.
@@ -56,10 +66,10 @@ pub(crate) struct Plan {
     pub(crate) user: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) extra_groups: Option<Vec<u32>>,
-    /// Signals that Rust ignores are as usual again, and none is blocked.
+    /// Signals that Rust ignores are as usual again.
     pub(crate) restore_signals: bool,
-    /// The mask the child gets otherwise.
-    pub(crate) mask: SigSet,
+    /// The signals that are blocked; none unless set.
+    pub(crate) mask: Option<SigSet>,
     pub(crate) pre_exec: Vec<PreExec>,
 }
 

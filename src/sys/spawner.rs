@@ -91,7 +91,7 @@ pub(crate) enum GivenUp {
 impl Spawner {
     /// Starts the plan on one of the threads; `waker` is woken when it is done.
     pub(crate) fn start(&self, plan: Box<Plan>, waker: &Waker) -> io::Result<Arc<Job>> {
-        let job = Arc::new(Job { state: Mutex::new(State::Queued { plan, waker: waker.clone() }) });
+        let job = Arc::new(Job::queued(plan, waker));
         let mut queue = lock(&self.shared.queue);
         if queue.idle <= queue.jobs.len() && queue.threads < THREADS_MAX {
             match self.add_thread() {
@@ -164,17 +164,26 @@ impl Job {
     fn run(&self, stack: &Stack) {
         let Some(plan) = self.begin() else { return };
         let reach = plan.reach();
-        let mut started = match spawn(plan, stack) {
+        let started = match spawn(plan, stack) {
             Ok(spawned) => Started::Child(spawned),
             Err(error) => Started::Refused(error),
         };
+        self.finish(started, |spawned| kill_and_reap(spawned, reach));
+    }
+
+    pub(crate) fn queued(plan: Box<Plan>, waker: &Waker) -> Job {
+        Job { state: Mutex::new(State::Queued { plan, waker: waker.clone() }) }
+    }
+
+    /// J1: from Running to Done. `end` kills and reaps a child that was given up.
+    pub(crate) fn finish(&self, mut started: Started, end: impl Fn(Spawned)) {
         loop {
             let mut state = lock(&self.state);
             let State::Running { waker, given_up } = &mut *state else { unreachable!("J1: it runs here") };
             if let (Started::Child(_), true) = (&started, *given_up) {
                 drop(state);
                 if let Started::Child(spawned) = std::mem::replace(&mut started, Started::Not) {
-                    kill_and_reap(spawned, reach);
+                    end(spawned);
                 }
                 continue;
             }
@@ -186,7 +195,7 @@ impl Job {
     }
 
     /// J1: from Queued to Running; `None` when it was given up.
-    fn begin(&self) -> Option<Box<Plan>> {
+    pub(crate) fn begin(&self) -> Option<Box<Plan>> {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Done(None)) {
             State::Queued { plan, waker } => {

@@ -59,9 +59,9 @@ fn is_abstract(path: &Path) -> bool {
 /// The file of a bound socket, as it was made.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
 }
 
 impl SocketFile {
@@ -69,21 +69,21 @@ impl SocketFile {
         let file = fs::symlink_metadata(path).ok()?;
         Some(SocketFile { path: path.to_owned(), device: file.dev(), inode: file.ino() })
     }
+}
 
-    /// SV2: takes it away, unless another one stands there by now.
-    pub(crate) fn remove(&self) {
-        let still =
-            fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
-        if still {
-            // Somebody else may take it away in between: then it is gone, as it should be.
-            let _ = fs::remove_file(&self.path);
-        }
+/// SV2: takes it away, unless another one stands there by now.
+pub(crate) fn remove_socket_file(file: &SocketFile) {
+    let still =
+        fs::symlink_metadata(&file.path).is_ok_and(|found| (found.dev(), found.ino()) == (file.device, file.inode));
+    if still {
+        // Somebody else may take it away in between: then it is gone, as it should be.
+        let _ = fs::remove_file(&file.path);
     }
 }
 
 /// SV2: binds to `path`, over a socket that was left there, and never over another file. `mode` are the permissions of the
 /// new file.
-pub(crate) fn bind_unix(fd: &OwnedFd, path: &Path, mode: Option<u32>) -> io::Result<Option<SocketFile>> {
+pub(crate) fn bind_unix(fd: BorrowedFd<'_>, path: &Path, mode: Option<u32>) -> io::Result<Option<SocketFile>> {
     let address = unix_address(path)?;
     if !is_abstract(path) && fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         fs::remove_file(path)?;

@@ -32,12 +32,16 @@
 //! println!("RINGIO_SEED={}", found.expect("a hundred worlds are enough"));
 //! ```
 //!
+//! Child processes are scripts there: [`program`] says what each one does.
+//!
 //! Beside that, the simulation watches the runtime itself: memory that is used while the kernel has it, operations that
 //! never end and descriptors that are closed twice or never are panics of the run.
 
+mod script;
 mod sim;
 mod time;
 
 pub use crate::driver::sim::Faults;
+pub use script::{Script, program};
 pub use sim::{Report, Sim, run_virtual};
 pub use time::{elapsed, now, pipe, trace, turns};

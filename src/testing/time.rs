@@ -8,7 +8,7 @@ use std::{
 use crate::{driver::World, error::CancelledError, executor::context, fs::Descriptor, task::yield_now};
 
 #[track_caller]
-fn with_world<R>(call: impl FnOnce(&World) -> R) -> R {
+pub(super) fn with_world<R>(call: impl FnOnce(&World) -> R) -> R {
     let called = context::with(|runtime| runtime.port.calls().world().cloned());
     match called {
         Some(world) => call(&world),

@@ -2,9 +2,12 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use ringio::{BufResult, TcpListener, TcpStream, create_task, open_connection, sleep, wait_for};
+use ringio::{
+    BufResult, StreamReader, StreamWriter, TcpListener, TcpStream, create_task, open_connection, sleep, start_server,
+    wait_for,
+};
 
-use super::each_kernel;
+use super::{each_kernel, soon};
 
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -47,7 +50,7 @@ fn an_address_is_listened_on_once_and_free_after_the_close() {
         assert_ne!(address.port(), 0);
         assert_eq!(TcpListener::bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         listener.close().await.unwrap();
-        assert_eq!(TcpListener::bind(address).unwrap().local_addr().unwrap(), address);
+        assert_eq!(soon(|| TcpListener::bind(address)).await.local_addr().unwrap(), address);
     });
 }
 
@@ -186,5 +189,50 @@ fn a_timed_out_read_gives_the_buffer_back_and_leaves_the_bytes() {
         client.write_all(b"later".to_vec()).await.0.unwrap();
         client.close().await.unwrap();
         assert_eq!(read_all(&mut server).await.0, b"later");
+    });
+}
+
+async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
+    let data = reader.read_to_end().await?;
+    writer.write_owned(data)
+}
+
+#[test]
+fn a_server_that_does_not_serve_yet_has_an_address_and_refuses() {
+    // SV1
+    each_kernel("a_server_that_does_not_serve_yet_has_an_address_and_refuses", async |_| {
+        let server = start_server(echo, "127.0.0.1:0").start_serving(false).await.unwrap();
+        let address = server.sockets()[0];
+        assert_eq!(open_connection(address).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        server.start_serving().unwrap();
+        assert_eq!(TcpListener::bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let (mut reader, mut writer) = open_connection(address).await.unwrap();
+        writer.write(b"hello").unwrap();
+        writer.write_eof().unwrap();
+        assert_eq!(reader.read_to_end().await.unwrap(), "hello");
+        drop((reader, writer));
+        server.close();
+        server.wait_closed().await.unwrap();
+        let idle = start_server(echo, address).start_serving(false).await.unwrap();
+        idle.close();
+        idle.wait_closed().await.unwrap();
+        soon(|| TcpListener::bind(address)).await.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_connection_comes_from_where_it_was_told_to() {
+    // OC5
+    each_kernel("a_connection_comes_from_where_it_was_told_to", async |_| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = open_connection(address).local_addr(address).await.unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert!(taken.to_string().contains(&address.to_string()), "{taken}");
+        let (reader, writer) = open_connection(address).local_addr("127.0.0.2:0").await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.ip(), std::net::Ipv4Addr::new(127, 0, 0, 2));
+        drop((reader, writer, server));
+        listener.close().await.unwrap();
     });
 }

@@ -4,9 +4,11 @@
 //! set); a failure is made smaller (fewer faults, fewer steps) and printed as the line that does the same again. With
 //! `RINGIO_SEED` set, only that run is done.
 
+mod children;
 mod echo;
 mod ends;
 mod flood;
+mod local;
 mod proxy;
 mod requests;
 mod seeds;

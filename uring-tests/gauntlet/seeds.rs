@@ -65,8 +65,9 @@ impl Run {
             .runner(|builder| builder.error_handler(move |report| heard.borrow_mut().push(report.clone())))
             .report(main);
         for report in &*reports.borrow() {
-            let expected = report.kind == ReportKind::AcceptPaused
-                || report.kind == ReportKind::ErrorNeverRetrieved && self.may_reset();
+            let expected =
+                matches!(report.kind, ReportKind::AcceptPaused | ReportKind::ChildKilled | ReportKind::ChildStatusLost)
+                    || report.kind == ReportKind::ErrorNeverRetrieved && self.may_reset();
             assert!(expected, "a report that nobody asked for: {report}");
         }
         report

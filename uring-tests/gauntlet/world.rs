@@ -9,7 +9,7 @@ use std::{
 };
 
 use ringio::{
-    BufResult, CancelledError, TcpListener, TcpStream, create_task, internals, sleep,
+    BufResult, CancelledError, TcpListener, TcpStream, UnixDatagram, create_task, internals, sleep,
     testing::{self, Faults, Sim, run_virtual},
     timeout, wait_for, yield_now,
 };
@@ -155,8 +155,10 @@ fn all_operations_and_buffers_are_back_at_rest() {
 #[test]
 fn closing_ends_what_was_told_to_come_back() {
     // The accept, or the receive, that the close cancels answers "not now" instead: a poll in its place would never end.
-    for seed in 0..40 {
-        Sim::new(seed).faults(Faults::NOT_READY | Faults::PROFILE).run(async {
+    // Where operations take their time, the cancel comes first.
+    let faults = Faults::NOT_READY | Faults::PROFILE | Faults::DELAY | Faults::CANCEL | Faults::ENTER;
+    for seed in 0..200 {
+        Sim::new(seed).faults(faults).run(async {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (mut server, _) = listener.accept().await.unwrap();
@@ -170,4 +172,67 @@ fn closing_ends_what_was_told_to_come_back() {
             drop(client);
         });
     }
+}
+
+#[test]
+fn an_operation_that_a_signal_interrupts_starts_again() {
+    // C10: nobody cancelled it, so nobody hears of it.
+    let mut interrupted = 0;
+    for seed in 0..100 {
+        Sim::new(seed).faults(Faults::INTERRUPT | Faults::PROFILE).run(async {
+            let (reader, writer) = testing::pipe().unwrap();
+            let reading = create_task(async move {
+                reader.readable().await?;
+                reader.read(vec![0; 4]).await.0
+            });
+            let (here, there) = UnixDatagram::pair().unwrap();
+            let receiving = create_task(async move { there.recv().await });
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let serving = create_task(async move {
+                let (mut stream, _) = listener.accept().await?;
+                stream.read(vec![0; 4]).await.0
+            });
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            sleep(Duration::from_secs(1)).await.unwrap();
+            interrupted += testing::trace().iter().filter(|line| line.ends_with(" -4 0x0")).count();
+            assert_eq!(writer.write("ping").await.0.unwrap(), 4);
+            assert_eq!(reading.await.unwrap(), 4);
+            here.send("ping").await.0.unwrap();
+            assert_eq!(receiving.await.unwrap().0, "ping");
+            stream.write_all("ping").await.0.unwrap();
+            assert_eq!(serving.await.unwrap(), 4);
+        });
+    }
+    assert!(interrupted > 30, "{interrupted} interrupted operations test nothing");
+}
+
+/// The times, in microseconds, of the events of a trace that end in one of these.
+fn times(trace: &[String], ends: &[&str]) -> Vec<(u64, bool)> {
+    let time = |line: &String| line.trim_start().split(' ').next().and_then(|word| word.parse().ok()).expect("a time");
+    trace.iter().filter_map(|line| Some((time(line), ends.iter().position(|end| line.ends_with(end))? == 0))).collect()
+}
+
+#[test]
+fn a_listener_without_descriptors_asks_again_only_after_its_pause() {
+    // SV8: 100 ms at first, and longer and longer while it goes on.
+    let mut bursts = 0;
+    for seed in 0..60 {
+        Sim::new(seed).faults(Faults::EXHAUSTED | Faults::PROFILE).run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            for _ in 0..20 {
+                let client = TcpStream::connect(address).await.unwrap();
+                let accepted = listener.accept().await.unwrap();
+                drop((client, accepted));
+            }
+            let events = times(&testing::trace(), &["accept", "-24 0x0"]);
+            for pair in events.windows(2).filter(|pair| !pair[0].1) {
+                bursts += 1;
+                let ((failed, _), (next, is_accept)) = (pair[0], pair[1]);
+                assert!(is_accept && next - failed >= 100_000, "asked again after {} us", next - failed);
+            }
+        });
+    }
+    assert!(bursts > 20, "{bursts} failures test nothing");
 }

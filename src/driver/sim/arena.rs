@@ -27,6 +27,14 @@ impl<T> Arena<T> {
         self.things.contains_key(&number)
     }
 
+    pub(super) fn first(&self) -> Option<usize> {
+        self.things.keys().next().copied()
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> + '_ {
+        self.things.values()
+    }
+
     pub(super) fn get(&self, number: usize) -> Option<&T> {
         self.things.get(&number)
     }

@@ -20,7 +20,7 @@ bitflags::bitflags! {
         const NO_BUFFER = 1 << 4;
         /// Cancels that are not heard, come late, lose the race, or interrupt.
         const CANCEL = 1 << 5;
-        /// Times in which no descriptor is left for another connection.
+        /// Times in which no descriptor is left for another connection, or no process for another child.
         const EXHAUSTED = 1 << 6;
         /// Connections that are reset by somebody on the way, or are gone before they are accepted. The only kind that
         /// takes data away.
@@ -43,6 +43,10 @@ bitflags::bitflags! {
         const SMALL = 1 << 15;
         /// Turns that take time.
         const SLOW = 1 << 16;
+        /// Datagrams of UDP that are lost, come twice, or come late.
+        const LOSS = 1 << 17;
+        /// Operations that a signal interrupts, although nobody cancelled them.
+        const INTERRUPT = 1 << 18;
     }
 }
 
@@ -75,6 +79,8 @@ pub(super) struct Knobs {
     pub(super) pool_bytes: u32,
     /// Nanoseconds of a turn.
     pub(super) turn: u64,
+    pub(super) loss: u32,
+    pub(super) interrupt: u32,
     /// What was drawn, for reports.
     pub(super) armed: Faults,
 }
@@ -104,6 +110,9 @@ pub(super) struct Chance {
     pub(super) forge: Rng,
     pub(super) wait: Rng,
     pub(super) tasks: Rng,
+    pub(super) datagrams: Rng,
+    pub(super) children: Rng,
+    pub(super) interrupt: Rng,
 }
 
 impl Chance {
@@ -120,6 +129,9 @@ impl Chance {
             forge: root.branch("forge"),
             wait: root.branch("wait"),
             tasks: root.branch("tasks"),
+            datagrams: root.branch("datagrams"),
+            children: root.branch("children"),
+            interrupt: root.branch("interrupt"),
         }
     }
 }
@@ -186,6 +198,8 @@ impl Knobs {
                 self.pool_bytes = strength(&[64, 200, 4096]);
             }
             Faults::SLOW => self.turn = u64::from(strength(&[100, 5_000, 100_000])),
+            Faults::INTERRUPT => self.interrupt = strength(&[20, 200, 500]),
+            Faults::LOSS => self.loss = strength(&[10, 200, 600]),
             other => unreachable!("one fault at a time, not {other:?}"),
         }
     }

@@ -3,13 +3,14 @@
 //! F1. Lent memory is touched only in the moment in which an operation moves bytes, and not after its final completion.
 //! F2. Every operation that was pushed has exactly one final completion.
 
-use std::{net::SocketAddr, os::fd::RawFd};
+use std::os::fd::RawFd;
 
 use super::{
-    kernel::{Memory, take_back},
+    kernel::{Memory, Sender, read_file, take_back},
     ledger::digest,
-    net::{Kind, Stream},
-    state::{Event, State},
+    names::Name,
+    net::{Family, Kind, Stream},
+    state::{Event, State, Waiter},
 };
 use crate::driver::{Completion, Interest, Token};
 
@@ -17,12 +18,33 @@ use crate::driver::{Completion, Interest, Token};
 #[derive(Debug)]
 pub(super) enum Order {
     Nop,
-    Accept { many: bool },
-    Connect { to: Option<SocketAddr> },
-    Receive { into: Memory },
+    Accept {
+        many: bool,
+    },
+    Connect {
+        to: Option<Name>,
+    },
+    Receive {
+        into: Memory,
+    },
+    ReceiveDatagram {
+        into: Memory,
+        sender: Sender,
+    },
     ReceiveMany,
-    Send { from: Vec<Memory>, all: bool },
-    Poll { interest: Interest },
+    /// From a file of the machine's.
+    ReadFile {
+        into: Memory,
+        offset: u64,
+    },
+    Send {
+        from: Vec<Memory>,
+        all: bool,
+        to: Option<Name>,
+    },
+    Poll {
+        interest: Interest,
+    },
     Close,
 }
 
@@ -50,7 +72,7 @@ pub(super) struct Flight {
 }
 
 /// What an attempt led to.
-enum Step {
+pub(super) enum Step {
     /// Something has to change first.
     Wait,
     /// It went on, and does so without waiting.
@@ -74,11 +96,11 @@ const BUFFER_SHIFT: u32 = 16;
 /// How often a cancel may go unheard: the next one is heard, so that everything ends.
 const UNHEARD_MAX: u32 = 3;
 
-fn done(count: usize) -> Step {
+pub(super) fn done(count: usize) -> Step {
     Step::Final { result: i32::try_from(count).unwrap_or(i32::MAX), flags: 0 }
 }
 
-fn failed(errno: i32) -> Step {
+pub(super) fn failed(errno: i32) -> Step {
     Step::Final { result: -errno, flags: 0 }
 }
 
@@ -96,7 +118,9 @@ impl Order {
             Order::Accept { .. } => "accept",
             Order::Connect { .. } => "connect",
             Order::Receive { .. } => "receive",
+            Order::ReceiveDatagram { .. } => "receive of a datagram",
             Order::ReceiveMany => "receive into the pool",
+            Order::ReadFile { .. } => "read of a file",
             Order::Send { .. } => "send",
             Order::Poll { .. } => "poll",
             Order::Close => "close",
@@ -106,7 +130,7 @@ impl Order {
     /// The memory that is received into.
     pub(super) fn target(&self) -> Option<&Memory> {
         match self {
-            Order::Receive { into } => Some(into),
+            Order::Receive { into } | Order::ReceiveDatagram { into, .. } | Order::ReadFile { into, .. } => Some(into),
             Order::Nop
             | Order::Accept { .. }
             | Order::Connect { .. }
@@ -125,7 +149,9 @@ impl Order {
             | Order::Accept { .. }
             | Order::Connect { .. }
             | Order::Receive { .. }
+            | Order::ReceiveDatagram { .. }
             | Order::ReceiveMany
+            | Order::ReadFile { .. }
             | Order::Poll { .. }
             | Order::Close => &[],
         }
@@ -167,9 +193,12 @@ impl State {
     /// Something has changed at a descriptor: whoever waits there looks again.
     pub(super) fn poke(&mut self, file: Option<usize>) {
         let Some(file) = file.and_then(|file| self.net.files.get_mut(file)) else { return };
-        for token in std::mem::take(&mut file.waiting) {
+        for waiter in std::mem::take(&mut file.waiting) {
             let delay = self.delay();
-            self.schedule(token, delay);
+            match waiter {
+                Waiter::Operation(token) => self.schedule(token, delay),
+                Waiter::Child(child) => self.schedule_child(child, delay),
+            }
         }
     }
 
@@ -178,6 +207,7 @@ impl State {
         flight.scheduled = false;
         let step = self.step(token, &mut flight);
         match step {
+            Step::Wait if self.is_interrupted(&flight) => self.land(token, flight, -libc::EINTR, 0),
             Step::Wait => {
                 self.wait_for_change(token, &flight);
                 self.flights.insert(token.to_user_data(), flight);
@@ -198,11 +228,27 @@ impl State {
         }
     }
 
+    /// A signal comes while it waits, and it has done nothing. A connect goes on all the same.
+    fn is_interrupted(&mut self, flight: &Flight) -> bool {
+        let may_be = flight.moved == 0 && !matches!(flight.asked.order, Order::Connect { .. });
+        may_be && self.chance.interrupt.permille(self.knobs.interrupt)
+    }
+
     fn wait_for_change(&mut self, token: Token, flight: &Flight) {
-        if matches!(flight.asked.order, Order::Connect { .. }) {
+        let Some(file) = flight.file else { return };
+        let sends = matches!(flight.asked.order, Order::Send { .. });
+        let knocks = matches!(flight.asked.order, Order::Connect { .. });
+        if knocks || sends && matches!(self.net.files[file].kind, Kind::Datagrams(_)) {
             self.net.knocking.push(token);
-        } else if let Some(file) = flight.file {
-            self.net.files[file].waiting.push(token);
+        } else {
+            self.net.files[file].waiting.push(Waiter::Operation(token));
+        }
+    }
+
+    /// Somebody's queue has room again: whoever waits for that looks again.
+    pub(super) fn knock_again(&mut self) {
+        for knocking in std::mem::take(&mut self.net.knocking) {
+            self.schedule(knocking, 0);
         }
     }
 
@@ -215,7 +261,7 @@ impl State {
             && let Some(file) = self.net.files.get_mut(file)
         {
             file.flights -= 1;
-            file.waiting.retain(|waiting| *waiting != token);
+            file.waiting.retain(|waiting| *waiting != Waiter::Operation(token));
         }
         self.trace.answer(self.clock.now(), token, flight.visible(result), flags);
         drop(flight);
@@ -268,16 +314,23 @@ impl State {
         if matches!(flight.asked.order, Order::Nop) {
             return done(0);
         }
+        if let Order::ReadFile { into, offset } = &flight.asked.order {
+            return self.read_file(flight.asked.fd, into, *offset);
+        }
         let Some(file) = flight.file.filter(|&file| self.net.files.contains(file)) else {
             return failed(libc::EBADF);
         };
         match &flight.asked.order {
-            Order::Nop => done(0),
+            Order::Nop | Order::ReadFile { .. } => done(0),
             Order::Accept { many } => self.accept(file, *many),
-            Order::Connect { to } => self.connect(file, *to),
+            Order::Connect { to } => self.connect(file, to.as_ref()),
             Order::Receive { into } => self.receive(file, into),
+            Order::ReceiveDatagram { into, sender } => self.receive_datagram(file, into, sender),
             Order::ReceiveMany => self.receive_many(file),
-            Order::Send { from, all } => self.send(file, from, &mut flight.moved, *all),
+            Order::Send { from, to, .. } if matches!(self.net.files[file].kind, Kind::Datagrams(_)) => {
+                self.send_datagram(file, from, to.as_ref())
+            }
+            Order::Send { from, all, .. } => self.send(file, from, &mut flight.moved, *all),
             Order::Poll { interest } => self.poll(file, *interest),
             Order::Close => {
                 flight.file = None;
@@ -300,10 +353,9 @@ impl State {
         }
         let Kind::Listener { queue, .. } = &mut self.net.files[file].kind else { return failed(libc::EINVAL) };
         let connection = queue.pop_front().expect("the queue is not empty");
-        for knocking in std::mem::take(&mut self.net.knocking) {
-            self.schedule(knocking, 0);
-        }
-        if self.chance.accept.permille(self.knobs.reset) {
+        self.knock_again();
+        let breaks = self.net.stream(connection).is_some_and(|stream| stream.is_tcp());
+        if breaks && self.chance.accept.permille(self.knobs.reset) {
             self.reset(connection);
             self.close_file(connection);
             return failed(libc::ECONNABORTED);
@@ -319,21 +371,23 @@ impl State {
         Step::Final { result: number, flags: 0 }
     }
 
-    fn connect(&mut self, file: usize, to: Option<SocketAddr>) -> Step {
+    fn connect(&mut self, file: usize, to: Option<&Name>) -> Step {
         let Some(to) = to else { return failed(libc::EAFNOSUPPORT) };
-        match self.net.files[file].kind {
-            Kind::Fresh { v6 } if v6 == to.is_ipv6() => {}
-            Kind::Fresh { .. } => return failed(libc::EAFNOSUPPORT),
-            Kind::Listener { .. } | Kind::Stream(_) => return failed(libc::EISCONN),
+        let Kind::Fresh { family } = self.net.files[file].kind else { return failed(libc::EISCONN) };
+        if to.internet().map_or(Family::Unix, |to| Family::of(&to)) != family {
+            return failed(libc::EAFNOSUPPORT);
         }
-        let Some(listener) = self.net.listener(to) else { return failed(libc::ECONNREFUSED) };
+        let listener = match self.net.listener(to) {
+            Ok(listener) => listener,
+            Err(errno) => return failed(errno),
+        };
         let Kind::Listener { queue, backlog, .. } = &self.net.files[listener].kind else {
             return failed(libc::ECONNREFUSED);
         };
         if queue.len() > *backlog {
             return Step::Wait;
         }
-        let server = self.net.connect(file, to, self.knobs.socket_bytes);
+        let server = self.net.connect(file, to.clone(), self.knobs.socket_bytes);
         if let Kind::Listener { queue, .. } = &mut self.net.files[listener].kind {
             queue.push_back(server);
         }
@@ -347,7 +401,7 @@ impl State {
     }
 
     /// How many bytes of `most` are moved this time.
-    fn portion(&mut self, most: usize) -> usize {
+    pub(super) fn portion(&mut self, most: usize) -> usize {
         if most > 1 && self.chance.transfer.permille(self.knobs.short) {
             let few = most.min(1 << self.chance.transfer.below(12));
             return 1 + self.chance.transfer.index(few);
@@ -375,6 +429,20 @@ impl State {
                 self.poke(self.net.channels[channel].writer);
                 done(count)
             }
+        }
+    }
+
+    fn read_file(&mut self, fd: Option<RawFd>, into: &Memory, offset: u64) -> Step {
+        let count = self.portion(into.len());
+        match read_file(fd.unwrap_or(-1), offset, count) {
+            Ok(bytes) => {
+                if !into.is_scribbled(0) {
+                    self.violate("memory that was lent to a read was written meanwhile".to_owned());
+                }
+                into.write(0, &bytes);
+                done(bytes.len())
+            }
+            Err(errno) => failed(errno),
         }
     }
 
@@ -414,16 +482,15 @@ impl State {
     }
 
     fn send(&mut self, file: usize, from: &[Memory], moved: &mut usize, all: bool) -> Step {
-        let Some(Stream { writing: Some(channel), addresses, .. }) = self.net.stream(file) else {
-            return failed(libc::ENOTCONN);
-        };
+        let Some(stream) = self.net.stream(file) else { return failed(libc::ENOTCONN) };
+        let Some(channel) = stream.writing else { return failed(libc::ENOTCONN) };
         self.reset_by_chance(file);
         let to = &self.net.channels[channel];
         let gone = match to.reader {
             _ if to.writer_shut => Some(libc::EPIPE),
             _ if to.reset => Some(libc::ECONNRESET),
-            // A socket takes it, and hears of it later.
-            None if addresses.is_none() => Some(libc::EPIPE),
+            // Where something lies between, it is taken, and the answer comes later.
+            None if !stream.is_tcp() => Some(libc::EPIPE),
             Some(_) | None => None,
         };
         let total: usize = from.iter().map(Memory::len).sum();
@@ -447,6 +514,7 @@ impl State {
     }
 
     fn poll(&mut self, file: usize, interest: Interest) -> Step {
+        let too_early = self.knobs.spurious;
         let ready = match (&self.net.files[file].kind, interest) {
             (Kind::Listener { queue, .. }, Interest::Readable) => !queue.is_empty(),
             (Kind::Stream(stream), Interest::Readable) => {
@@ -455,6 +523,11 @@ impl State {
             (Kind::Stream(stream), Interest::Writable) => {
                 stream.writing.is_none_or(|channel| self.net.channels[channel].is_writable())
             }
+            (Kind::Datagrams(mailbox), Interest::Readable) => mailbox.is_readable(),
+            (Kind::Datagrams(_), Interest::Writable) => true,
+            // Whoever is told so looks, and polls again.
+            (Kind::Child(child), _) => self.has_ended(*child) || self.chance.children.permille(too_early),
+            (Kind::Null, _) => true,
             (Kind::Fresh { .. } | Kind::Listener { .. }, _) => false,
         };
         let event = match interest {
@@ -466,7 +539,8 @@ impl State {
 
     /// Somebody on the way resets the connection.
     fn reset_by_chance(&mut self, file: usize) {
-        if self.chance.accept.permille(self.knobs.reset) {
+        let breaks = self.net.stream(file).is_some_and(|stream| stream.is_tcp());
+        if breaks && self.chance.accept.permille(self.knobs.reset) {
             self.reset(file);
         }
     }

@@ -5,18 +5,17 @@
 //! K2. The pool's memory is promised from `provide` until the end of the world (P3).
 #![allow(unsafe_code)] // fence: lent memory, and numbers of descriptors that are given away and come back
 
-use std::{
-    net::SocketAddr,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
-};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{
     World,
     flights::{Asked, Order},
+    names::Name,
 };
 use crate::{
     buf::Pool,
-    driver::{Request, Token},
+    driver::{CURRENT, Request, Token},
+    sys::{Address, unix_address},
 };
 
 /// Memory that was lent. Nothing else is known of it: it is read and written when somebody asks.
@@ -113,28 +112,32 @@ unsafe fn order_of(request: &Request) -> (Option<RawFd>, Order) {
         Request::Accept { fd, many } => (Some(fd), Order::Accept { many }),
         Request::Connect { fd, address, len } => {
             // SAFETY: passed on from our caller.
-            let to = unsafe { address_at(address, len) };
+            let to = unsafe { name_at(address, len) };
             (Some(fd), Order::Connect { to })
         }
         Request::Recv { fd, into, len } => (Some(fd), Order::Receive { into: memory(into, len) }),
         Request::RecvMany { fd } => (Some(fd), Order::ReceiveMany),
         Request::Send { fd, from, len } => {
-            (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: true })
+            (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: true, to: None })
         }
         Request::SendMessage { fd, message } => {
             // SAFETY: passed on from our caller.
             let from = unsafe { pieces_at(message) };
-            (Some(fd), Order::Send { from, all: true })
+            // SAFETY: as above.
+            let to = unsafe { receiver_at(message) };
+            (Some(fd), Order::Send { from, all: true, to })
         }
         Request::RecvMessage { fd, message } => {
-            // Datagrams are not simulated: the world does not know the descriptor, and says so.
             // SAFETY: passed on from our caller.
-            let into = unsafe { pieces_at(message) }.pop().unwrap_or_else(|| memory(std::ptr::null_mut(), 0));
-            (Some(fd), Order::Receive { into })
+            let into = unsafe { pieces_at(message) }.pop().expect("a datagram is received into one piece");
+            (Some(fd), Order::ReceiveDatagram { into, sender: Sender { message } })
+        }
+        Request::Read { fd, into, len, offset } if offset != CURRENT => {
+            (Some(fd), Order::ReadFile { into: memory(into, len), offset })
         }
         Request::Read { fd, into, len, .. } => (Some(fd), Order::Receive { into: memory(into, len) }),
         Request::Write { fd, from, len, .. } => {
-            (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: false })
+            (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: false, to: None })
         }
         Request::Poll { fd, interest } => (Some(fd), Order::Poll { interest }),
         Request::Close { fd } => (Some(fd), Order::Close),
@@ -157,22 +160,56 @@ unsafe fn pieces_at(message: *const libc::msghdr) -> Vec<Memory> {
 }
 
 /// # Safety
-/// `address` points to `len` readable bytes.
-unsafe fn address_at(address: *const libc::sockaddr, len: u32) -> Option<SocketAddr> {
+/// `address` points to an address of `len` bytes.
+unsafe fn name_at(address: *const libc::sockaddr, len: u32) -> Option<Name> {
     // SAFETY: passed on from our caller.
-    let family = i32::from(unsafe { &*address }.sa_family);
-    if family == libc::AF_INET && len as usize >= size_of::<libc::sockaddr_in>() {
-        // SAFETY: the family and the length say that it is one.
-        let v4 = unsafe { &*address.cast::<libc::sockaddr_in>() };
-        let ip = std::net::Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-        return Some(SocketAddr::new(ip.into(), u16::from_be(v4.sin_port)));
+    Name::of(&unsafe { Address::from_raw(address, len) }?)
+}
+
+/// # Safety
+/// As for [`pieces_at`].
+unsafe fn receiver_at(message: *const libc::msghdr) -> Option<Name> {
+    // SAFETY: passed on from our caller.
+    let header = unsafe { &*message };
+    if header.msg_name.is_null() {
+        return None;
     }
-    if family == libc::AF_INET6 && len as usize >= size_of::<libc::sockaddr_in6>() {
-        // SAFETY: the family and the length say that it is one.
-        let v6 = unsafe { &*address.cast::<libc::sockaddr_in6>() };
-        return Some(SocketAddr::new(v6.sin6_addr.s6_addr.into(), u16::from_be(v6.sin6_port)));
+    // SAFETY: as above; the name stands where the header says.
+    unsafe { name_at(header.msg_name.cast(), header.msg_namelen) }
+}
+
+/// Where the name of a datagram's sender is written.
+#[derive(Debug)]
+pub(super) struct Sender {
+    message: *mut libc::msghdr,
+}
+
+impl Sender {
+    pub(super) fn name(&self, name: Option<&Name>) {
+        let address = name.and_then(|name| match name {
+            Name::Internet(address) => Some(Address::from(*address)),
+            Name::Unix(path) => unix_address(path).ok(),
+        });
+        // SAFETY: K1 holds for the header.
+        let header = unsafe { &mut *self.message };
+        let Some(address) = address else { return header.msg_namelen = 0 };
+        let (from, len) = address.as_raw();
+        let room = header.msg_namelen.min(len) as usize;
+        // SAFETY: K1 holds for the `msg_namelen` bytes of the name, and the address is our own.
+        unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), header.msg_name.cast(), room) };
+        header.msg_namelen = len;
     }
-    None
+}
+
+/// Files are the machine's own: what stands at a place in one.
+pub(super) fn read_file(number: RawFd, offset: u64, len: usize) -> Result<Vec<u8>, i32> {
+    // SAFETY: S1: whoever pushed the read keeps the descriptor open until its final completion.
+    let file = unsafe { BorrowedFd::borrow_raw(number) };
+    let mut bytes = vec![0; len];
+    let offset = i64::try_from(offset).map_err(|_| libc::EINVAL)?;
+    let count = nix::sys::uio::pread(file, &mut bytes, offset).map_err(|errno| errno as i32)?;
+    bytes.truncate(count);
+    Ok(bytes)
 }
 
 /// A descriptor of ours that was given away by number comes back: its holder asked for its close.

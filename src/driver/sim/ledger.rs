@@ -3,7 +3,12 @@
 
 use std::{collections::BTreeSet, os::fd::RawFd};
 
-use super::{flights::Asked, kernel::Memory, state::State};
+use super::{
+    children::Process,
+    flights::{Asked, Order},
+    kernel::Memory,
+    state::State,
+};
 use crate::driver::Token;
 
 /// A number for what stands in lent memory: of its beginning and its end, because all of it would take long.
@@ -17,6 +22,15 @@ pub(super) fn digest(pieces: &[Memory]) -> u64 {
         }
     }
     digest
+}
+
+/// Who took the status of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaped {
+    Not,
+    Here,
+    /// It was let go, and lives on without the runtime.
+    ByOthers,
 }
 
 impl State {
@@ -34,6 +48,7 @@ impl State {
         }
         if let Some(fd) = asked.fd.filter(|fd| *fd >= 0)
             && self.net.find(fd).is_none()
+            && (self.is_buried(fd) || !matches!(asked.order, Order::ReadFile { .. }))
         {
             self.violate(match self.is_buried(fd) {
                 true => format!("S6: a {name} was pushed for descriptor {fd}, which is closed"),
@@ -44,7 +59,7 @@ impl State {
             });
         }
         self.check_overlap(asked);
-        if matches!(asked.order, super::flights::Order::Close) {
+        if matches!(asked.order, Order::Close) {
             self.check_close(asked.fd);
         }
     }
@@ -88,19 +103,20 @@ impl State {
         });
         let open: BTreeSet<usize> = self.net.open().collect();
         let files = open.into_iter().map(|file| format!("{} was never closed", self.net.describe(file)));
-        flights.chain(files).collect()
+        let left = self.children.values().filter(|child| child.reaped == Reaped::Not);
+        let children = left.map(|child| format!("the child {:?} was never reaped", child.name));
+        flights.chain(files).chain(children).collect()
     }
 
     /// What is in flight, for whoever has to find out why nothing happens any more.
     pub(super) fn in_flight(&self) -> Vec<String> {
         let now = self.now();
-        self.flights
-            .values()
-            .map(|flight| {
-                let place = flight.file.map_or_else(|| "nothing".to_owned(), |file| self.net.describe(file));
-                let since = (now - flight.since) / 1000;
-                format!("{} on {place}, since {since} us", flight.asked.order.name())
-            })
-            .collect()
+        let flights = self.flights.values().map(|flight| {
+            let place = flight.file.map_or_else(|| "nothing".to_owned(), |file| self.net.describe(file));
+            let since = (now - flight.since) / 1000;
+            format!("{} on {place}, since {since} us", flight.asked.order.name())
+        });
+        let children = self.children.values().filter_map(Process::waiting);
+        flights.chain(children).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! A kernel in memory, with a clock of its own that stands still while anything runs, and hardships drawn from a seed.
 //! It answers every request of the driver as Linux may, and watches that what is lent and opened is given back and closed.
 //!
-//! What is not simulated: names of hosts (looked up for real), signals, and wakes from other threads, for which it waits in
+//! What is not simulated: names of hosts (looked up for real), signals to this process, and wakes from other threads, for which it waits in
 //! real time.
 //!
 //! Where it differs from Linux on purpose, beside its [`Faults`]: a connect takes no time to be refused or to be put
@@ -10,24 +10,29 @@
 
 mod arena;
 mod calls;
+mod children;
+mod datagrams;
 mod faults;
 mod flights;
 mod kernel;
 mod ledger;
+mod names;
 mod net;
 mod pool;
+mod programs;
 mod state;
 mod trace;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt, io,
     rc::Rc,
     thread,
     time::Duration,
 };
 
+pub(crate) use children::{Act, Script};
 pub use faults::Faults;
 use state::{LOOK, State, Turned};
 
@@ -48,7 +53,12 @@ struct Shared {
     shuffles: Cell<bool>,
     /// Threads that may wake a task: time does not jump over them.
     outside: Cell<usize>,
+    /// By name.
+    programs: RefCell<BTreeMap<String, Rc<Program>>>,
 }
+
+/// What a program does with its arguments.
+type Program = dyn Fn(&[String]) -> Script;
 
 /// How often a world without anything to do looks for wakes of other threads before it says that there will be none.
 const LOOKS: u32 = 100;
@@ -73,6 +83,7 @@ impl World {
             layout: Cell::new(layout),
             shuffles: Cell::new(false),
             outside: Cell::new(0),
+            programs: RefCell::default(),
         }))
     }
 

@@ -9,11 +9,14 @@ use std::{
 };
 
 use super::{
+    arena::Arena,
+    children::Process,
     faults::{Chance, Faults, Knobs},
     flights::{Asked, Flight},
     kernel::Memory,
-    net::{Kind, Net, Stream},
+    net::{Family, Kind, Net, Stream},
     pool::Provided,
+    programs::Starting,
     trace::Trace,
 };
 use crate::{
@@ -33,6 +36,11 @@ pub(super) struct State {
     /// Completions that were not drained.
     pub(super) done: VecDeque<Completion>,
     pub(super) net: Net,
+    pub(super) children: Arena<Process>,
+    pub(super) spawned: u32,
+    pub(super) starting: Arena<Starting>,
+    /// Whoever is not of the kernel goes on with them.
+    pub(super) due_starts: VecDeque<usize>,
     pub(super) pool: Provided,
     pub(super) trace: Trace,
     pub(super) violation: Option<String>,
@@ -69,6 +77,13 @@ impl Entry {
     }
 }
 
+/// Who waits for a change at a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Operation(Token),
+    Child(usize),
+}
+
 /// What happens at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
@@ -80,6 +95,14 @@ pub(super) enum Event {
     Arrive(usize),
     /// The news that nobody reads any more reaches the writer.
     Refuse(usize),
+    /// A datagram arrives.
+    Bring(usize),
+    /// A child is started, or its start is known.
+    Start(usize),
+    /// A child does something.
+    Go(usize),
+    /// A signal reaches a child.
+    Signal(usize, i32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +142,10 @@ impl State {
             flights: BTreeMap::new(),
             done: VecDeque::new(),
             net: Net::new(),
+            children: Arena::default(),
+            spawned: 0,
+            starting: Arena::default(),
+            due_starts: VecDeque::new(),
             pool: Provided::default(),
             trace: Trace::default(),
             violation: None,
@@ -212,7 +239,7 @@ impl State {
         self.move_to(self.now() + self.knobs.turn);
         let refused = self.take_entries();
         self.run_due();
-        if !self.done.is_empty() || self.forge() {
+        if self.has_news() || self.forge() {
             self.idle_turns = 0;
             return Ok(Turned::Done);
         }
@@ -263,6 +290,10 @@ impl State {
         refused
     }
 
+    fn has_news(&self) -> bool {
+        !self.done.is_empty() || !self.due_starts.is_empty()
+    }
+
     fn next_due(&self) -> Option<u64> {
         self.events.peek().map(|Reverse(next)| next.due)
     }
@@ -278,6 +309,10 @@ impl State {
                 Event::End(token) => self.end(token),
                 Event::Arrive(channel) => self.arrive(channel),
                 Event::Refuse(channel) => self.refuse(channel),
+                Event::Bring(posted) => self.bring(posted),
+                Event::Start(starting) => self.due_starts.push_back(starting),
+                Event::Go(child) => self.go(child),
+                Event::Signal(child, signal) => self.take_signal(child, signal),
             }
         }
     }
@@ -285,7 +320,7 @@ impl State {
     /// Time passes until something completes, or until `end`.
     fn pass_until(&mut self, end: Option<u64>) -> Turned {
         self.idle_turns = 0;
-        while self.done.is_empty() {
+        while !self.has_news() {
             match (self.next_due(), end) {
                 (Some(due), end) if end.is_none_or(|end| due <= end) => {
                     self.move_to(due);
@@ -374,7 +409,11 @@ impl State {
 
     /// Bytes leave a writer.
     pub(super) fn ship(&mut self, channel: usize, bytes: Vec<u8>) {
-        let delay = self.delay();
+        let writer = self.net.channels[channel].writer;
+        // Between processes of one machine it is there at once.
+        let is_local =
+            writer.and_then(|writer| self.net.stream(writer)).is_some_and(|stream| stream.family == Some(Family::Unix));
+        let delay = if is_local { 0 } else { self.delay() };
         let now = self.now();
         let to = &mut self.net.channels[channel];
         to.held += bytes.len();
@@ -447,31 +486,31 @@ impl State {
     /// The last of a descriptor.
     pub(super) fn close_file(&mut self, file: usize) {
         if let Some(stream) = self.net.stream(file) {
-            if self.net.files[file].resets {
+            if self.net.files[file].resets && stream.is_tcp() {
                 self.reset(file);
             }
             self.close_stream(file, stream);
         }
         let removed = self.net.remove(file);
-        for token in removed.waiting {
-            self.schedule(token, 0);
+        for waiter in removed.waiting {
+            if let Waiter::Operation(token) = waiter {
+                self.schedule(token, 0);
+            }
         }
         if let Kind::Listener { queue, .. } = removed.kind {
             for connection in queue {
                 self.reset(connection);
                 self.close_file(connection);
             }
-            for knocking in std::mem::take(&mut self.net.knocking) {
-                self.schedule(knocking, 0);
-            }
         }
+        self.knock_again();
     }
 
     fn close_stream(&mut self, file: usize, stream: Stream) {
         if let Some(reading) = stream.reading {
             let unread = self.net.channels[reading].held > 0;
             // Closing with unread data resets a connection: the peer may lose what was sent to it before.
-            if unread && stream.addresses.is_some() {
+            if unread && stream.family.is_some() {
                 self.reset(file);
             }
         }
