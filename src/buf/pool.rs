@@ -94,6 +94,11 @@ impl Pool {
         self.region.address(buffer, 0)
     }
 
+    /// Whether the kernel has a buffer left, or will have one with the next turn. Grows if that is what it takes.
+    pub(crate) fn has_room(&self) -> bool {
+        self.free.get() > 0 || self.has_returned() || self.grow()
+    }
+
     /// Doubles the number of buffers; false when all there may be exist already.
     pub(crate) fn grow(&self) -> bool {
         let created = self.created.get();

@@ -12,17 +12,20 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use io_uring::squeue;
 
-use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait, select::denied};
+use super::{Completion, Config, Doorbell, DriverReport, Group, Profile, Request, Token, Wait, select::denied};
 use crate::{
     buf::{Pool, PoolLayout},
     sys::{self, BufferRing, Kernel, Ring, Waiting},
 };
+use encode::group;
 use route::Routes;
 
 pub(crate) struct Uring {
     ring: Ring,
     overflow: VecDeque<squeue::Entry>,
     buffers: Option<BufferRing>,
+    /// From the first socket for datagrams on.
+    datagrams: Option<BufferRing>,
     pool: PoolLayout,
     doorbell: Doorbell,
     doorbell_armed: bool,
@@ -54,7 +57,19 @@ impl Uring {
         let (profile, buffers) = Uring::buffers(&ring, pool, wanted)?;
         let doorbell = Doorbell::new(sys::doorbell_fd()?);
         let overflow = VecDeque::new();
-        Ok(Uring { ring, overflow, buffers, pool, doorbell, doorbell_armed: false, profile, wanted, kernel, routes })
+        Ok(Uring {
+            ring,
+            overflow,
+            buffers,
+            datagrams: None,
+            pool,
+            doorbell,
+            doorbell_armed: false,
+            profile,
+            wanted,
+            kernel,
+            routes,
+        })
     }
 
     /// The pool's ring, and the profile without it where memory is too short for one.
@@ -62,7 +77,7 @@ impl Uring {
         if !profile.has_multishot() {
             return Ok((profile, None));
         }
-        match BufferRing::register(ring, pool.count_max, profile.has_incremental()) {
+        match BufferRing::register(ring, group(Group::Streams), pool.count_max, profile.has_incremental()) {
             Ok(buffers) => Ok((profile, Some(buffers))),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok((Profile::Base, None)),
             Err(error) => Err(error),
@@ -182,8 +197,12 @@ impl Uring {
 
     /// # Safety
     /// As for `Driver::provide`.
-    pub(super) unsafe fn provide(&mut self, pool: &Pool) {
-        let Some(buffers) = &mut self.buffers else { return };
+    pub(super) unsafe fn provide(&mut self, group: Group, pool: &Pool) {
+        let buffers = match group {
+            Group::Streams => &mut self.buffers,
+            Group::Datagrams => &mut self.datagrams,
+        };
+        let Some(buffers) = buffers else { return };
         pool.provide(|buffer| {
             // SAFETY: P1 and P3: the buffer is free, inside the pool, and the pool outlives every operation.
             unsafe { buffers.provide(buffer, pool.address(buffer), pool.layout().size) }
@@ -192,7 +211,16 @@ impl Uring {
     }
 
     pub(super) fn forget_pool(&mut self) -> io::Result<()> {
-        self.buffers.as_mut().map_or(Ok(()), |buffers| buffers.forget(&self.ring))
+        let groups = [self.buffers.as_mut(), self.datagrams.as_mut()];
+        groups.into_iter().flatten().try_for_each(|buffers| buffers.forget(&self.ring))
+    }
+
+    /// One datagram a buffer: nothing is filled piece by piece. False without the memory for it, too.
+    pub(super) fn open_datagrams(&mut self, count: u16) -> bool {
+        if self.profile.has_multishot() && self.datagrams.is_none() {
+            self.datagrams = BufferRing::register(&self.ring, group(Group::Datagrams), count, false).ok();
+        }
+        self.datagrams.is_some()
     }
 
     pub(super) fn pool_layout(&self) -> PoolLayout {
