@@ -171,6 +171,11 @@ impl StreamReader {
     /// **Nothing lost**: what has arrived stays for the next read.
     #[doc(alias = "asyncio.StreamReader.readline")]
     pub async fn readline(&mut self) -> io::Result<Bytes> {
+        if context::spend()
+            && let Some(line) = self.buffer().take_up_to(b'\n', self.limit)
+        {
+            return Ok(line);
+        }
         let mut looked_at = 0;
         wait(|cx| self.poll_line(&mut looked_at, cx.waker())).await?
     }

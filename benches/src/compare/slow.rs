@@ -71,6 +71,8 @@ fn bench_one(bench: &Bench, server: &'static Server, connections: usize, round: 
         thread::sleep(PAUSE);
         most = most.max(Memory::of(child.id())?.rss);
     }
+    // First, or it would report a reset of each.
+    drop(child);
     Ok(Row { server: server.name, connections, round, full_bytes: each(full), most_bytes: each(most) })
 }
 
