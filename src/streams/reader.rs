@@ -172,7 +172,7 @@ impl StreamReader {
     #[doc(alias = "asyncio.StreamReader.readline")]
     pub async fn readline(&mut self) -> io::Result<Bytes> {
         if context::spend()
-            && let Some(line) = self.buffer().take_up_to(b'\n', self.limit)
+            && let Some(line) = self.buffer().take_up_to(b'\n', self.socket.limit())
         {
             return Ok(line);
         }
@@ -183,6 +183,9 @@ impl StreamReader {
     /// `looked_at` is how much of what is buffered is known to hold no end of a line.
     pub(super) fn poll_line(&self, looked_at: &mut usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
         loop {
+            if let Some(line) = self.buffer().take_across(b'\n', self.socket.limit(), *looked_at) {
+                return Poll::Ready(Ok(line));
+            }
             let (line, found) = self.buffer().take_where(|bytes| find_line(bytes, *looked_at, self.socket.limit()));
             *looked_at = match found {
                 Looked::Found => return Poll::Ready(Ok(line)),
