@@ -140,6 +140,11 @@ impl Socket {
         self.phase.get() != Phase::Open
     }
 
+    /// Neither being closed nor lost.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_closing() && !self.sending.has_failed() && !self.port.is_closed()
+    }
+
     /// Begins the close; what was written is still sent. Does nothing the second time.
     pub(crate) fn close(self: &Rc<Socket>) {
         if self.phase.get() == Phase::Open {

@@ -11,5 +11,6 @@ mod proxy;
 mod requests;
 mod seeds;
 mod storm;
+mod streams;
 mod trees;
 mod world;
