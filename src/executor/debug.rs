@@ -106,7 +106,8 @@ impl Runtime {
     pub(crate) fn never_closed(&self, what: &str) {
         if self.debug.is_on() && !self.closing.get() {
             let task = context::current_task().map(|task| task.core().name());
-            let message = format!("{what} was dropped without close(); what it had written is sent, but an error stays unseen");
+            let message =
+                format!("{what} was dropped without close(); what it had written is sent, but an error stays unseen");
             self.report(&ErrorReport { kind: ReportKind::NeverClosed, task, spawned_at: None, message });
         }
     }

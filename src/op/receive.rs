@@ -19,7 +19,7 @@ use super::{
     Socket,
     held::Held,
     slot::Owner,
-    socket::{Kind, LINGER_BYTES_MAX, Phase},
+    socket::{Kind, LINGER_BYTES_MAX},
 };
 use crate::{
     buf::{Chunk, IoBufMut, Pool, append, fill, received},
@@ -161,7 +161,7 @@ impl Socket {
     /// Bytes that have arrived and were not read.
     #[inline]
     pub(crate) fn buffered(&self) -> usize {
-        self.receiving.buffered()
+        if self.discards() { 0 } else { self.receiving.buffered() }
     }
 
     /// Whether no more will ever arrive than what is buffered.
@@ -555,9 +555,11 @@ impl Socket {
 
     /// While lingering, what comes is thrown away.
     fn after_completion_closing(self: &Rc<Socket>, starving: bool) {
-        if self.phase.get() == Phase::Lingering {
+        if self.discards() {
             // At once: this socket may outlive its close by a second, and the pool's buffers are everybody's.
             self.discard_received();
+        }
+        if self.is_lingering() {
             let enough = self.receiving.buffered() > LINGER_BYTES_MAX;
             match (self.receiving.is_armed(), enough) {
                 (true, true) => self.stop_receiving(),
@@ -592,7 +594,7 @@ impl Socket {
 
     /// Throws away what has arrived; it still counts towards the limit of lingering.
     pub(super) fn discard_received(&self) {
-        let counted = self.buffered();
+        let counted = self.receiving.buffered();
         self.release_received();
         self.receiving.buffered.set(counted);
     }

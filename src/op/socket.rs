@@ -56,6 +56,8 @@ pub(super) enum Phase {
     Stopping,
     /// Throwing away what the peer still sends.
     Lingering,
+    /// That has taken too long: waiting for the kernel to end the receive, and throwing away what still comes.
+    Quitting,
     /// The descriptor is being closed.
     Closing,
     Closed,
@@ -198,16 +200,21 @@ impl Socket {
     pub(super) fn proceed_with_close(self: &Rc<Socket>) {
         loop {
             let next = match self.phase.get() {
-                Phase::Flushing | Phase::Stopping | Phase::Lingering if self.port.is_closed() => Phase::Closing,
+                Phase::Flushing | Phase::Stopping | Phase::Lingering | Phase::Quitting if self.port.is_closed() => {
+                    Phase::Closing
+                }
                 Phase::Flushing if self.is_sending() => return,
                 Phase::Flushing => self.stop(),
                 Phase::Stopping if self.receiving.is_armed() => return,
                 Phase::Stopping if self.has_unread() => self.start_lingering(),
                 Phase::Stopping => Phase::Closing,
-                Phase::Lingering if self.receiving.is_armed() => return,
-                Phase::Lingering => Phase::Closing,
+                Phase::Lingering | Phase::Quitting if self.receiving.is_armed() => return,
+                Phase::Lingering | Phase::Quitting => Phase::Closing,
                 Phase::Open | Phase::Closing | Phase::Closed => return,
             };
+            if self.discards() && next == Phase::Closing {
+                self.release_received();
+            }
             self.phase.set(next);
             if next == Phase::Closing {
                 self.release();
@@ -241,6 +248,11 @@ impl Socket {
         Phase::Lingering
     }
 
+    /// Whether what comes is thrown away, as what had come was: a reader that still waits finds nothing, and no gap.
+    pub(super) fn discards(&self) -> bool {
+        matches!(self.phase.get(), Phase::Lingering | Phase::Quitting)
+    }
+
     pub(super) fn is_lingering(&self) -> bool {
         self.phase.get() == Phase::Lingering
     }
@@ -248,7 +260,7 @@ impl Socket {
     pub(super) fn stop_lingering(self: &Rc<Socket>) {
         if self.is_lingering() {
             self.hasty.set(true);
-            self.phase.set(Phase::Stopping);
+            self.phase.set(Phase::Quitting);
             self.stop_receiving();
             self.proceed_with_close();
         }

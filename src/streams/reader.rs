@@ -193,9 +193,11 @@ impl StreamReader {
                 Looked::Unfinished(looked_at) => looked_at,
             };
             ready!(self.poll_more_than(*looked_at, waker));
-            if self.buffer().buffered() == *looked_at {
+            // A close of ours may have thrown away what was looked at.
+            let have = self.buffer().buffered();
+            if have <= *looked_at {
                 self.end_of_stream()?;
-                return Poll::Ready(Ok(self.buffer().take_exactly(*looked_at)));
+                return Poll::Ready(Ok(self.buffer().take_exactly(have)));
             }
         }
     }
@@ -365,7 +367,7 @@ impl Future for Read<'_> {
 
 /// SR5. How many bytes to take, and why.
 fn find_line(bytes: &[u8], looked_at: usize, limit: usize) -> (usize, Looked) {
-    match memchr::memchr(b'\n', &bytes[looked_at..]).map(|at| looked_at + at) {
+    match memchr::memchr(b'\n', bytes.get(looked_at..).unwrap_or_default()).map(|at| looked_at + at) {
         Some(end) if end > limit => (end + 1, Looked::TooLong(LimitOverrunError { consumed: end, found: true })),
         Some(end) => (end + 1, Looked::Found),
         None if bytes.len() > limit => {

@@ -21,14 +21,15 @@ pub(crate) enum End {
     Abort,
 }
 
-/// Writes `text` and ends. Where a connection `may_break`, an error ends it too.
+/// Writes `text` and ends; gives the writer back that is still to be closed. Where a connection `may_break`, an error ends it
+/// too.
 pub(crate) async fn write_all(
     mut writer: StreamWriter,
     text: Bytes,
     end: End,
     may_break: bool,
     mut rng: Rng,
-) -> Result<(), CancelledError> {
+) -> Result<Option<StreamWriter>, CancelledError> {
     let mut rest = &text[..];
     while !rest.is_empty() {
         let most = [10, 1000, 100_000][rng.below(3)];
@@ -40,7 +41,7 @@ pub(crate) async fn write_all(
         };
         if written.is_err() {
             assert!(end == End::Abort || may_break, "{written:?}");
-            return Ok(());
+            return Ok(None);
         }
         rest = behind;
         match rng.below(6) {
@@ -52,7 +53,7 @@ pub(crate) async fn write_all(
         }
     }
     match end {
-        End::Drop => return Ok(()),
+        End::Drop => return Ok(None),
         End::HalfClose => assert!(writer.write_eof().is_ok() || may_break),
         End::Close => writer.close(),
         End::Abort => writer.abort(),
@@ -60,8 +61,9 @@ pub(crate) async fn write_all(
     sleep(rng.micros(500)).await?;
     if end == End::HalfClose {
         assert!(writer.flush().await.is_ok() || may_break);
+        return Ok(Some(writer));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Polls a future once and drops it.
@@ -144,7 +146,7 @@ async fn one(
     let end = ends[rng.below(ends.len())];
     let writing = create_task(write_all(writer, text.clone(), end, false, Rng::new("the writer")));
     let (received, error) = read_all(&mut reader, rng, limit).await;
-    writing.await.unwrap();
+    drop(writing.await.unwrap());
     assert!(text.starts_with(&received), "{end:?}: {} bytes are no prefix of {}", received.len(), text.len());
     if end != End::Abort {
         assert!(error.is_none(), "{end:?}: {error:?}");

@@ -88,7 +88,8 @@ fn none_is_lost_or_doubled_however_receives_end() {
     // SR10 for datagrams: a Unix socket drops none by itself, so each number comes once, in order, of whatever length.
     on_each(async |rng| {
         let (here, there) = UnixDatagram::pair().unwrap();
-        let lens: Vec<usize> = (0..600).map(|_| 8 + [rng.below(8), rng.below(3000), rng.below(60_000)][rng.below(3)]).collect();
+        let lens: Vec<usize> =
+            (0..600).map(|_| 8 + [rng.below(8), rng.below(3000), rng.below(60_000)][rng.below(3)]).collect();
         let expected = lens.clone();
         let sending = create_task(async move {
             for (number, len) in lens.into_iter().enumerate() {
@@ -196,6 +197,8 @@ fn unix_datagrams_know_paths() {
         assert_eq!(here.recv().await.unwrap(), ("from a name".into(), Some(name.into())));
         drop(here);
         assert!(!path.exists());
+        // The socket goes when the kernel has ended its receive.
+        until(|| internals::counts().operations == 0).await;
         assert!(there.send("gone").await.0.is_err());
     });
 }

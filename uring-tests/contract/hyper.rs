@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::rt::TokioIo;
-use ringio::{CancelledError, IoStream, Server, StreamReader, StreamWriter, create_task, open_connection, start_server};
+use ringio::{
+    CancelledError, IoStream, Server, StreamReader, StreamWriter, create_task, open_connection, start_server,
+};
 
 use super::{on_ring, pairs};
 
@@ -27,7 +29,9 @@ impl<F: Future + 'static> Executor<F> for OnRing {
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await?.to_bytes();
-    Ok(Response::new(Full::new([path.as_bytes(), b" ", body.len().to_string().as_bytes(), b" ", &body].concat().into())))
+    Ok(Response::new(Full::new(
+        [path.as_bytes(), b" ", body.len().to_string().as_bytes(), b" ", &body].concat().into(),
+    )))
 }
 
 fn io_of(reader: StreamReader, writer: StreamWriter) -> TokioIo<IoStream> {

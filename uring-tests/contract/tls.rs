@@ -309,14 +309,20 @@ fn hundreds_that_never_say_hello_are_let_go_and_the_others_are_served() {
         let limit = Duration::from_secs(2);
         let server = echo_server(identity.server().handshake_timeout(limit)).await;
         let address = pairs::address(&server);
-        let mut silent: Vec<_> = (0..500).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        for peer in silent.iter_mut().step_by(2) {
-            // The header of a record that never comes.
-            peer.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
-        }
+        let silent = thread::spawn(move || {
+            let mut silent: Vec<_> = (0..500).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            for peer in silent.iter_mut().step_by(2) {
+                // The header of a record that never comes.
+                peer.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+            }
+            silent
+        });
+        until(|| silent.is_finished()).await;
+        let silent = silent.join().unwrap();
         assert!(is_served(&server, identity.client()).await);
         until(|| server.clients() == 0).await;
         assert!(is_served(&server, identity.client()).await);
+        drop(silent);
     });
 }
 

@@ -41,7 +41,7 @@ async fn side(
     let may_break = run.may_reset() || cuts(own.end) || cuts(other.end);
     let writing = create_task(write_all(writer, own.text, own.end, may_break, Rng::of(rng.next())));
     let (heard, error) = read_all(&mut reader, &mut rng, limit).await;
-    writing.await.expect("nobody cancels it");
+    drop(writing.await.expect("nobody cancels it"));
     assert!(other.text.starts_with(&heard), "{} bytes are no prefix of {}", heard.len(), other.text.len());
     if !may_break {
         assert!(error.is_none(), "{error:?}");

@@ -54,7 +54,10 @@ struct Found {
 pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
     let rounds = options.rounds(5, 1);
     let bytes = if options.quick { BYTES_QUICK } else { BYTES };
-    println!("\ncopies: {} MiB over loopback, {rounds} rounds; CPU of both ends and of the kernel's workers", bytes >> 20);
+    println!(
+        "\ncopies: {} MiB over loopback, {rounds} rounds; CPU of both ends and of the kernel's workers",
+        bytes >> 20
+    );
     let mut found: Vec<(usize, Way, Found)> = Vec::new();
     for _ in 0..rounds {
         for size in SIZES {
@@ -230,7 +233,11 @@ impl Sender {
     fn wait_for_notification(&mut self) -> io::Result<()> {
         self.ring.submit_and_wait(1)?;
         let entries: Vec<cqueue::Entry> = self.ring.completion().collect();
-        entries.iter().all(|entry| self.is_notification(entry)).then_some(()).ok_or_else(|| io::Error::other("a stray result"))
+        entries
+            .iter()
+            .all(|entry| self.is_notification(entry))
+            .then_some(())
+            .ok_or_else(|| io::Error::other("a stray result"))
     }
 
     /// All that is still lent.

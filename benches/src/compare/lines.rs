@@ -88,7 +88,13 @@ fn bench_one(bench: &Bench, server: &'static Server, text: &[u8], round: u32) ->
         if let Some(placement) = Mark::placement(&before, &after) {
             let lines = count(text) as f64;
             let cpu_ns = Mark::used(&before, &after).as_nanos() as f64 / lines;
-            return Ok(Row { server: server.name, round, placement, cpu_ns, lines_per_s: lines / elapsed.as_secs_f64() });
+            return Ok(Row {
+                server: server.name,
+                round,
+                placement,
+                cpu_ns,
+                lines_per_s: lines / elapsed.as_secs_f64(),
+            });
         }
     }
     Err(io::Error::other("the placement would not stay"))

@@ -1,11 +1,7 @@
 //! Counts lines with what each runtime offers for that, and says how many there were. Guards: each is given its own buffered
 //! reader as it comes. (compio has none that reads lines.)
 
-use std::{
-    io,
-    os::unix::process::CommandExt,
-    process::Command,
-};
+use std::{io, os::unix::process::CommandExt, process::Command};
 
 use crate::serve::{announce, listen};
 

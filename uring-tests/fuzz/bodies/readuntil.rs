@@ -52,8 +52,14 @@ async fn run(limit: usize, separators: &[Vec<u8>], mut pieces: VecDeque<Vec<u8>>
         let gave = {
             let mut call = pin!(reader.readuntil(separators));
             loop {
-                let polled = futures::poll!(call.as_mut());
-                match (plainly(&mut buffered, separators, limit, ended), polled) {
+                let plain = plainly(&mut buffered, separators, limit, ended);
+                let mut polled = futures::poll!(call.as_mut());
+                if plain.is_some() && polled.is_pending() {
+                    // This task had had its share of the turn.
+                    ringio::yield_now().await.expect("nobody cancels it");
+                    polled = futures::poll!(call.as_mut());
+                }
+                match (plain, polled) {
                     (Some(plain), Poll::Ready(gave)) => {
                         expected = plain;
                         break gave;
@@ -95,7 +101,9 @@ async fn run(limit: usize, separators: &[Vec<u8>], mut pieces: VecDeque<Vec<u8>>
 fn plainly(buffered: &mut Vec<u8>, separators: &[Vec<u8>], limit: usize, ended: bool) -> Option<Gave> {
     for end in 1..=buffered.len() {
         // Of several that end here, the one that is named first.
-        let Some(separator) = separators.iter().find(|separator| buffered[..end].ends_with(separator)) else { continue };
+        let Some(separator) = separators.iter().find(|separator| buffered[..end].ends_with(separator)) else {
+            continue;
+        };
         let start = end - separator.len();
         if start > limit {
             return Some(Gave::TooLong { consumed: start, found: true });
