@@ -187,7 +187,9 @@ impl Socket {
         }
         let known = self.receiving.waiter.take().filter(|known| known.will_wake(waker));
         self.receiving.waiter.set(Some(known.unwrap_or_else(|| waker.clone())));
-        self.receiving.wanted.set(have.saturating_add(1));
+        // However much it wants, it is asked again in between: for one that is gone no more is received than was there twice.
+        let ahead = self.receiving.limit.get().max(self.buffered()).saturating_mul(2);
+        self.receiving.wanted.set(have.min(ahead).saturating_add(1));
         self.arm_receive();
         Poll::Pending
     }
