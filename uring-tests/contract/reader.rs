@@ -348,7 +348,7 @@ fn who_gave_up_wanting_much_is_not_received_for() {
         let mut writer = far.take().unwrap();
         writer.write(&vec![7; SENT]).unwrap();
         // Virtual time: all that can happen does.
-        ringio::sleep(Duration::from_secs(60)).await.unwrap();
+        sleep(Duration::from_secs(60)).await.unwrap();
         let taken = SENT - writer.get_write_buffer_size();
         assert!(taken < SENT / 2, "{taken} bytes were taken, which nobody reads");
         assert_eq!(reader.read(1).await.unwrap(), [7][..]);
