@@ -1,7 +1,7 @@
 //! The harness of ringio: what does it cost, beside the kernel's own floor and its peers, in one run?
 //!
 //! ```text
-//! ringio-bench compare echo|micro|idle|stream|subprocess|loss [--quick] [--json FILE] [--servers a,b] [--cells C50:64:1] [--rounds N]
+//! ringio-bench compare echo|micro|idle|stream|lines|churn|slow|copies|subprocess|loss [--quick] [--json FILE] [--servers a,b] [--cells C50:64:1] [--rounds N]
 //! ringio-bench load --addr 127.0.0.1:7000 --connections 50 --size 64 --pipeline 1 --duration 5
 //! ```
 //! Guards: the budgets of the project's performance notes. `compare` says how; `raw` is the floor, `peers` the others.

@@ -54,9 +54,19 @@ pub(crate) static SERVERS: &[Server] = &[
     server("corrupt", Kind::Extra, peers::corrupt::serve),
 ];
 
+/// Those that count the lines they are sent, for `compare lines` alone.
+pub(crate) static LINES: &[Server] = &[
+    server("ringio-lines", Kind::Ringio, |_| peers::lines::ringio()),
+    server("tokio-lines", Kind::Peer, |_| peers::lines::tokio()),
+    server("monoio-lines", Kind::Peer, |_| peers::lines::monoio()),
+    server("smol-lines", Kind::Peer, |_| peers::lines::smol()),
+    server("asyncio-lines", Kind::Extra, |_| peers::lines::asyncio()),
+];
+
 pub(crate) fn find(name: &str) -> Result<&'static Server, String> {
-    SERVERS.iter().find(|server| server.name == name).ok_or_else(|| {
-        let names: Vec<_> = SERVERS.iter().map(|server| server.name).collect();
+    let all = || SERVERS.iter().chain(LINES);
+    all().find(|server| server.name == name).ok_or_else(|| {
+        let names: Vec<_> = all().map(|server| server.name).collect();
         format!("no server '{name}'; there are {}", names.join(", "))
     })
 }
@@ -67,4 +77,9 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Server>, String> {
         return Ok(SERVERS.iter().filter(|server| server.kind != Kind::Extra).collect());
     }
     names.iter().map(|name| find(name)).collect()
+}
+
+/// As [`choose`], of those that count lines.
+pub(crate) fn choose_lines(names: &[String]) -> Result<Vec<&'static Server>, String> {
+    if names.is_empty() { Ok(LINES.iter().collect()) } else { choose(names) }
 }

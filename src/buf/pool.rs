@@ -104,6 +104,11 @@ impl Pool {
         within(block, block_len) || within(self.region.address(0, 0).addr(), self.region.bytes.get())
     }
 
+    /// Whether the kernel has a buffer left, or will have one with the next turn. Grows if that is what it takes.
+    pub(crate) fn has_room(&self) -> bool {
+        self.free.get() > 0 || self.has_returned() || self.grow()
+    }
+
     /// Doubles the number of buffers; false when all there may be exist already.
     pub(crate) fn grow(&self) -> bool {
         let created = self.created.get();

@@ -28,7 +28,7 @@ use crate::{
 pub(crate) use calls::{Calls, Held, Outside};
 pub(crate) use completion::{Answer, Completion, GENERATION_MAX, INDEX_MAX, Token};
 pub(crate) use doorbell::Doorbell;
-pub(crate) use request::{CURRENT, Interest, Request, transfer_len};
+pub(crate) use request::{CURRENT, Group, Interest, Request, transfer_len};
 pub use select::DriverReport;
 pub(crate) use select::{Config, Profile, select};
 pub(crate) use sim::World;
@@ -129,16 +129,24 @@ impl Driver {
     ///
     /// # Safety
     /// P3: the pool's memory stays until no operation can write to it.
-    pub(crate) unsafe fn provide(&mut self, pool: &Pool) {
+    pub(crate) unsafe fn provide(&mut self, group: Group, pool: &Pool) {
         match self {
             // SAFETY: passed on to our caller.
-            Driver::Uring(ring) => unsafe { ring.provide(pool) },
+            Driver::Uring(ring) => unsafe { ring.provide(group, pool) },
             // SAFETY: as above.
             Driver::Sim(world) => unsafe { world.provide(pool) },
         }
     }
 
-    /// The pool this driver expects in [`Driver::provide`].
+    /// Makes room for `count` buffers of datagrams; false where these are received one at a time.
+    pub(crate) fn open_datagrams(&mut self, count: u16) -> bool {
+        match self {
+            Driver::Uring(ring) => ring.open_datagrams(count),
+            Driver::Sim(_) => false,
+        }
+    }
+
+    /// The pool of streams this driver expects in [`Driver::provide`].
     pub(crate) fn pool_layout(&self) -> PoolLayout {
         match self {
             Driver::Uring(ring) => ring.pool_layout(),
@@ -177,7 +185,7 @@ impl Driver {
         }
     }
 
-    /// Ends the use of the pool. No operation may be in flight.
+    /// Ends the use of the pools. No operation may be in flight.
     pub(crate) fn forget_pool(&mut self) -> io::Result<()> {
         match self {
             Driver::Uring(ring) => ring.forget_pool(),

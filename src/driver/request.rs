@@ -22,6 +22,8 @@ pub(crate) enum Request {
     SendMessage { fd: RawFd, message: *const libc::msghdr },
     /// Receive one datagram into the memory the message lists, and its sender into the message.
     RecvMessage { fd: RawFd, message: *mut libc::msghdr },
+    /// Receive datagrams for as long as there are whole buffers; each begins with a header that says from whom.
+    RecvMessageMany { fd: RawFd, message: *const libc::msghdr },
     /// Read from a file, pipe or other descriptor. An `offset` of [`CURRENT`] is where the descriptor stands.
     Read { fd: RawFd, into: *mut u8, len: u32, offset: u64 },
     /// Write, as `Read` reads.
@@ -43,6 +45,14 @@ pub(crate) const TRANSFER_BYTES_MAX: usize = 0x7fff_f000;
 /// `len` as a request can carry it: longer transfers are cut, never wrapped.
 pub(crate) fn transfer_len(len: usize) -> u32 {
     len.min(TRANSFER_BYTES_MAX) as u32
+}
+
+/// Whose buffers: each pool has a group of its own in the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Streams,
+    /// Not shared by several datagrams, so that none is cut off at the end of a buffer.
+    Datagrams,
 }
 
 /// What a poll waits for.

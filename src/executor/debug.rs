@@ -44,7 +44,7 @@ pub fn is_debug() -> bool {
 }
 
 /// Switches the debug mode of this thread's runtime. It reports to the error handler: steps that take longer than
-/// [`slow_callback_duration`](crate::RunnerBuilder::slow_callback_duration), waits that were never awaited, and cancels
+/// [`slow_callback_duration`](crate::RunnerBuilder::slow_callback_duration), waits that were never awaited, writers that were never closed, and cancels
 /// that no wait has seen, or that a task did not heed.
 ///
 /// # Panics
@@ -98,6 +98,17 @@ impl Runtime {
             self.report_task(ReportKind::CancelSwallowed, task, message);
         } else {
             self.watch(Watch { delivered: true, ..watch }, slow * SWALLOWED);
+        }
+    }
+
+    /// SW8
+    #[cold]
+    pub(crate) fn never_closed(&self, what: &str) {
+        if self.debug.is_on() && !self.closing.get() {
+            let task = context::current_task().map(|task| task.core().name());
+            let message =
+                format!("{what} was dropped without close(); what it had written is sent, but an error stays unseen");
+            self.report(&ErrorReport { kind: ReportKind::NeverClosed, task, spawned_at: None, message });
         }
     }
 

@@ -49,6 +49,8 @@ pub enum ReportKind {
     CancelUndelivered,
     /// In debug mode: a task goes on long after its cancel was delivered.
     CancelSwallowed,
+    /// In debug mode: a [`StreamWriter`](crate::StreamWriter) was dropped without a close.
+    NeverClosed,
     /// A listener had to pause because descriptors or memory ran out.
     AcceptPaused,
     /// A peer of a server did not agree on encryption.

@@ -53,7 +53,7 @@ use std::{
 
 use crate::{
     buf::Pool,
-    driver::{Completion, Driver, Request, Token},
+    driver::{Completion, Driver, Group, Request, Token},
 };
 
 pub(crate) use accept::{Acceptor, Taken};
@@ -189,9 +189,9 @@ fn push_quietly(driver: &mut Driver, token: Token, request: &Request, len: u32) 
 }
 
 /// Lets the driver use the pool.
-fn provide(driver: &mut Driver, pool: &Pool) {
-    // SAFETY: P3: the pool is dropped after its port let go of the driver, or leaked with it.
-    unsafe { driver.provide(pool) }
+fn provide(driver: &mut Driver, group: Group, pool: &Pool) {
+    // SAFETY: P3: a pool is dropped after its port let go of the driver, or leaked with it.
+    unsafe { driver.provide(group, pool) }
 }
 
 /// A descriptor that a completion carried.

@@ -3,7 +3,7 @@
 //! Nothing is borrowed while anything of the user's runs: completions are copied out first, wakers are called last.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     os::fd::OwnedFd,
     rc::Rc,
@@ -23,9 +23,11 @@ use super::{
     table::Table,
 };
 use crate::{
-    buf::Pool,
+    buf::{Pool, PoolLayout},
     clock::{Clock, Tick},
-    driver::{Calls, Completion, Config, Doorbell, Driver, DriverReport, Held, Profile, Request, Token, Wait, select},
+    driver::{
+        Calls, Completion, Config, Doorbell, Driver, DriverReport, Group, Held, Profile, Request, Token, Wait, select,
+    },
     sys::{Job, Plan, Spawner, Wire},
 };
 
@@ -42,6 +44,8 @@ pub(crate) struct Port {
     profile: Profile,
     pub(super) table: RefCell<Table>,
     pool: Pool,
+    /// For sockets of datagrams, from the first one on; `None` where the driver receives these one at a time.
+    datagram_pool: OnceCell<Option<Pool>>,
     clock: Clock,
     chores: RefCell<Chores>,
     spawner: RefCell<Spawner>,
@@ -64,6 +68,10 @@ pub(crate) struct Port {
     receivers: Cell<u32>,
 }
 
+/// The longest datagram with its header and its sender fits into a buffer; 4 MiB at most, of which only what was received
+/// into takes memory.
+const DATAGRAMS: PoolLayout = PoolLayout { count_max: 64, count_first: 8, size: 68 * 1024 };
+
 /// How many unused boxes of each kind are kept, and how many blocks.
 const SPARES_MAX: usize = 256;
 const SPARE_BLOCKS_MAX: usize = 16;
@@ -78,7 +86,7 @@ impl Port {
     pub(crate) fn open(config: &Config) -> io::Result<Port> {
         let mut driver = select(config)?;
         let pool = Pool::new(driver.pool_layout())?;
-        provide(&mut driver, &pool);
+        provide(&mut driver, Group::Streams, &pool);
         Ok(Port {
             doorbell: driver.doorbell().clone(),
             calls: driver.calls(),
@@ -90,6 +98,7 @@ impl Port {
             ending: Cell::new(false),
             table: RefCell::default(),
             pool,
+            datagram_pool: OnceCell::new(),
             chores: RefCell::default(),
             spawner: RefCell::default(),
             dirty: RefCell::default(),
@@ -129,6 +138,17 @@ impl Port {
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Whole buffers for datagrams; `None` where they are received one at a time.
+    pub(super) fn datagram_pool(&self) -> Option<&Pool> {
+        let open = || {
+            let mut driver = self.driver.borrow_mut();
+            let opened = driver.as_mut().is_some_and(|driver| driver.open_datagrams(DATAGRAMS.count_max));
+            // The driver gets the buffers with the next turn.
+            if opened { Pool::new(DATAGRAMS).ok() } else { None }
+        };
+        self.datagram_pool.get_or_init(open).as_ref()
     }
 
     pub(crate) fn report(&self) -> Option<DriverReport> {
@@ -279,7 +299,12 @@ impl Port {
         let mut driver = self.driver.borrow_mut();
         let driver = driver.as_mut().expect("a turn of a closed runtime");
         if self.pool.has_returned() {
-            provide(driver, &self.pool);
+            provide(driver, Group::Streams, &self.pool);
+        }
+        if let Some(Some(pool)) = self.datagram_pool.get()
+            && pool.has_returned()
+        {
+            provide(driver, Group::Datagrams, pool);
         }
         driver.turn(wait)
     }
@@ -303,7 +328,7 @@ impl Port {
         self.hungry_turns.set(0);
         let pooled = returned || self.pool.grow();
         if let Some(driver) = &mut *self.driver.borrow_mut() {
-            provide(driver, &self.pool);
+            provide(driver, Group::Streams, &self.pool);
         }
         let starving = self.starving.take();
         for socket in starving {
@@ -529,6 +554,7 @@ impl Port {
         } else {
             // The kernel may still write to what was lent, and to the ring.
             self.pool.leak();
+            self.datagram_pool.get().into_iter().flatten().for_each(Pool::leak);
             std::mem::forget(self.table.take());
             std::mem::forget(driver);
         }

@@ -19,7 +19,7 @@ use super::{
     Socket,
     held::Held,
     slot::Owner,
-    socket::{Kind, LINGER_BYTES_MAX, Phase},
+    socket::{Kind, LINGER_BYTES_MAX},
 };
 use crate::{
     buf::{Chunk, IoBufMut, Pool, append, fill, received},
@@ -49,7 +49,7 @@ pub(super) struct Receiving {
 #[derive(Default)]
 pub(super) struct Incoming {
     /// In one piece, because a reader looks for something in it. Comes before `pieces`.
-    held: BytesMut,
+    held: Bytes,
     pieces: VecDeque<Piece>,
     /// Where a single receive writes.
     room: BytesMut,
@@ -161,7 +161,7 @@ impl Socket {
     /// Bytes that have arrived and were not read.
     #[inline]
     pub(crate) fn buffered(&self) -> usize {
-        self.receiving.buffered()
+        if self.discards() { 0 } else { self.receiving.buffered() }
     }
 
     /// Whether no more will ever arrive than what is buffered.
@@ -187,7 +187,9 @@ impl Socket {
         }
         let known = self.receiving.waiter.take().filter(|known| known.will_wake(waker));
         self.receiving.waiter.set(Some(known.unwrap_or_else(|| waker.clone())));
-        self.receiving.wanted.set(have.saturating_add(1));
+        // However much it wants, it is asked again in between: for one that is gone no more is received than was there twice.
+        let ahead = self.receiving.limit.get().max(self.buffered()).saturating_mul(2);
+        self.receiving.wanted.set(have.min(ahead).saturating_add(1));
         self.arm_receive();
         Poll::Pending
     }
@@ -250,10 +252,33 @@ impl Socket {
         let (taken, found) = self.with_incoming(|incoming| {
             incoming.hold(self.port.pool());
             let (len, found) = look(&incoming.held);
-            (incoming.held.split_to(len).freeze(), found)
+            (incoming.held.split_to(len), found)
         });
         self.taken(taken.len());
         (taken, found)
+    }
+
+    /// Takes up to the first `end`, and it, where no more than `most` bytes stand before it: the short way for many short
+    /// lines. It may not see one further on, which [`Socket::take_where`] does.
+    #[inline]
+    pub(crate) fn take_up_to(&self, end: u8, most: usize) -> Option<Bytes> {
+        let taken = self.receiving.incoming.if_held(|incoming| {
+            let held = &mut incoming.held;
+            let len = memchr::memchr(end, held).filter(|at| *at <= most)? + 1;
+            // The last one is left to the long way, so that there is no more to do than to count.
+            (len < held.len()).then(|| held.split_to(len))
+        });
+        let Some(Some(taken)) = taken else { return self.take_across(end, most, 0) };
+        self.receiving.buffered.set(self.receiving.buffered() - taken.len());
+        Some(taken)
+    }
+
+    /// As above, where the first `looked_at` bytes are known to hold no `end`.
+    pub(crate) fn take_across(&self, end: u8, most: usize, looked_at: usize) -> Option<Bytes> {
+        let pool = self.port.pool();
+        let taken = self.receiving.incoming.if_held(|incoming| incoming.take_up_to(end, most, looked_at, pool))??;
+        self.taken(taken.len());
+        Some(taken)
     }
 
     /// Counts what was taken; hands the memory on when nothing is left in it.
@@ -265,7 +290,7 @@ impl Socket {
             && self.receiving.armed.get() != Armed::Once
             && let Some(mut unused) = self.receiving.incoming.take()
         {
-            unused.held = BytesMut::new(); // readers may still share it
+            unused.held = Bytes::new(); // readers may still share it
             self.port.keep_incoming(unused);
         }
     }
@@ -280,7 +305,7 @@ impl Incoming {
     #[inline]
     fn take(&mut self, most: usize, pool: &Pool) -> Bytes {
         if !self.held.is_empty() {
-            return self.held.split_to(most.min(self.held.len())).freeze();
+            return self.held.split_to(most.min(self.held.len()));
         }
         match self.pieces.pop_front() {
             Some(Piece::Pooled(chunk)) if chunk.len() <= most => pool.to_bytes(chunk),
@@ -309,17 +334,51 @@ impl Incoming {
         }
     }
 
+    /// Only what begins in one piece and ends in another is copied together. The rest of a large piece stays where it is.
+    fn take_up_to(&mut self, end: u8, most: usize, looked_at: usize, pool: &Pool) -> Option<Bytes> {
+        let looked_at = looked_at.min(self.held.len());
+        if let Some(at) = memchr::memchr(end, &self.held[looked_at..]).map(|at| looked_at + at) {
+            return (at <= most).then(|| self.held.split_to(at + 1));
+        }
+        let at = match self.pieces.front()? {
+            Piece::Pooled(chunk) => memchr::memchr(end, pool.bytes(chunk)),
+            Piece::Owned(bytes) => memchr::memchr(end, bytes),
+        }?;
+        if self.held.len() + at > most {
+            return None;
+        }
+        let next = match self.pieces.pop_front()? {
+            Piece::Pooled(chunk) => pool.to_bytes(chunk),
+            Piece::Owned(bytes) => bytes,
+        };
+        let begun = std::mem::replace(&mut self.held, next);
+        let ended = self.held.split_to(at + 1);
+        if begun.is_empty() {
+            return Some(ended);
+        }
+        let mut joined = BytesMut::with_capacity(begun.len() + ended.len());
+        append(&mut joined, &begun);
+        append(&mut joined, &ended);
+        Some(joined.freeze())
+    }
+
     /// Moves everything into one piece.
     fn hold(&mut self, pool: &Pool) {
+        if self.pieces.is_empty() {
+            return;
+        }
+        // The same memory again, unless somebody still has what was taken from it.
+        let mut held = BytesMut::from(std::mem::take(&mut self.held));
         for piece in self.pieces.drain(..) {
             match piece {
                 Piece::Pooled(chunk) => {
-                    append(&mut self.held, pool.bytes(&chunk));
+                    append(&mut held, pool.bytes(&chunk));
                     pool.release(chunk);
                 }
-                Piece::Owned(bytes) => append(&mut self.held, &bytes),
+                Piece::Owned(bytes) => append(&mut held, &bytes),
             }
         }
+        self.held = held.freeze();
     }
 
     fn clear(&mut self, pool: &Pool) {
@@ -328,7 +387,7 @@ impl Incoming {
                 pool.release(chunk);
             }
         }
-        self.held = BytesMut::new();
+        self.held = Bytes::new();
     }
 }
 
@@ -498,9 +557,11 @@ impl Socket {
 
     /// While lingering, what comes is thrown away.
     fn after_completion_closing(self: &Rc<Socket>, starving: bool) {
-        if self.phase.get() == Phase::Lingering {
+        if self.discards() {
             // At once: this socket may outlive its close by a second, and the pool's buffers are everybody's.
             self.discard_received();
+        }
+        if self.is_lingering() {
             let enough = self.receiving.buffered() > LINGER_BYTES_MAX;
             match (self.receiving.is_armed(), enough) {
                 (true, true) => self.stop_receiving(),
@@ -535,7 +596,7 @@ impl Socket {
 
     /// Throws away what has arrived; it still counts towards the limit of lingering.
     pub(super) fn discard_received(&self) {
-        let counted = self.buffered();
+        let counted = self.receiving.buffered();
         self.release_received();
         self.receiving.buffered.set(counted);
     }

@@ -57,6 +57,8 @@ pub(super) enum Phase {
     Stopping,
     /// Throwing away what the peer still sends.
     Lingering,
+    /// That has taken too long: waiting for the kernel to end the receive, and throwing away what still comes.
+    Quitting,
     /// The descriptor is being closed.
     Closing,
     Closed,
@@ -154,6 +156,11 @@ impl Socket {
         self.phase.get() != Phase::Open
     }
 
+    /// Neither being closed nor lost.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_closing() && !self.sending.has_failed() && !self.port.is_closed()
+    }
+
     /// Begins the close; what was written is still sent. Does nothing the second time.
     pub(crate) fn close(self: &Rc<Socket>) {
         if self.phase.get() == Phase::Open {
@@ -207,16 +214,21 @@ impl Socket {
     pub(super) fn proceed_with_close(self: &Rc<Socket>) {
         loop {
             let next = match self.phase.get() {
-                Phase::Flushing | Phase::Stopping | Phase::Lingering if self.port.is_closed() => Phase::Closing,
+                Phase::Flushing | Phase::Stopping | Phase::Lingering | Phase::Quitting if self.port.is_closed() => {
+                    Phase::Closing
+                }
                 Phase::Flushing if self.is_sending() => return,
                 Phase::Flushing => self.stop(),
                 Phase::Stopping if self.receiving.is_armed() => return,
                 Phase::Stopping if self.has_unread() => self.start_lingering(),
                 Phase::Stopping => Phase::Closing,
-                Phase::Lingering if self.receiving.is_armed() => return,
-                Phase::Lingering => Phase::Closing,
+                Phase::Lingering | Phase::Quitting if self.receiving.is_armed() => return,
+                Phase::Lingering | Phase::Quitting => Phase::Closing,
                 Phase::Open | Phase::Closing | Phase::Closed => return,
             };
+            if self.discards() && next == Phase::Closing {
+                self.release_received();
+            }
             self.phase.set(next);
             if next == Phase::Closing {
                 self.release();
@@ -250,6 +262,11 @@ impl Socket {
         Phase::Lingering
     }
 
+    /// Whether what comes is thrown away, as what had come was: a reader that still waits finds nothing, and no gap.
+    pub(super) fn discards(&self) -> bool {
+        matches!(self.phase.get(), Phase::Lingering | Phase::Quitting)
+    }
+
     pub(super) fn is_lingering(&self) -> bool {
         self.phase.get() == Phase::Lingering
     }
@@ -257,7 +274,7 @@ impl Socket {
     pub(super) fn stop_lingering(self: &Rc<Socket>) {
         if self.is_lingering() {
             self.hasty.set(true);
-            self.phase.set(Phase::Stopping);
+            self.phase.set(Phase::Quitting);
             self.stop_receiving();
             self.proceed_with_close();
         }

@@ -63,7 +63,7 @@ pub fn open_connection_from(fd: OwnedFd) -> OpenConnection {
 /// for the two halves of the connection.
 #[doc(alias = "asyncio.open_unix_connection")]
 pub fn open_unix_connection(path: impl AsRef<Path>) -> OpenUnixConnection {
-    OpenUnixConnection { path: path.as_ref().to_owned(), limit: LIMIT_BYTES }
+    OpenUnixConnection { path: path.as_ref().to_owned(), limit: LIMIT_BYTES, secure: None }
 }
 
 /// A connection about to be opened: await it.
@@ -179,11 +179,12 @@ impl fmt::Debug for OpenConnection {
 ///
 /// # Cancellation
 /// **Nothing lost**: a connection that was made nevertheless is returned if the future still waits, else closed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a connection is opened when this is awaited"]
 pub struct OpenUnixConnection {
     path: PathBuf,
     limit: usize,
+    pub(super) secure: Option<Secure>,
 }
 
 impl OpenUnixConnection {
@@ -201,8 +202,18 @@ impl IntoFuture for OpenUnixConnection {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             check_limit(self.limit)?;
-            Ok(halves(connect_unix(&self.path).await?, self.limit))
+            let (reader, writer) = halves(connect_unix(&self.path).await?, self.limit);
+            match self.secure {
+                Some(secure) => secure(reader, writer).await,
+                None => Ok((reader, writer)),
+            }
         })
+    }
+}
+
+impl fmt::Debug for OpenUnixConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenUnixConnection").field("path", &self.path).field("limit", &self.limit).finish()
     }
 }
 

@@ -171,6 +171,11 @@ impl StreamReader {
     /// **Nothing lost**: what has arrived stays for the next read.
     #[doc(alias = "asyncio.StreamReader.readline")]
     pub async fn readline(&mut self) -> io::Result<Bytes> {
+        if context::spend()
+            && let Some(line) = self.buffer().take_up_to(b'\n', self.socket.limit())
+        {
+            return Ok(line);
+        }
         let mut looked_at = 0;
         wait(|cx| self.poll_line(&mut looked_at, cx.waker())).await?
     }
@@ -178,6 +183,9 @@ impl StreamReader {
     /// `looked_at` is how much of what is buffered is known to hold no end of a line.
     pub(super) fn poll_line(&self, looked_at: &mut usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
         loop {
+            if let Some(line) = self.buffer().take_across(b'\n', self.socket.limit(), *looked_at) {
+                return Poll::Ready(Ok(line));
+            }
             let (line, found) = self.buffer().take_where(|bytes| find_line(bytes, *looked_at, self.socket.limit()));
             *looked_at = match found {
                 Looked::Found => return Poll::Ready(Ok(line)),
@@ -185,9 +193,11 @@ impl StreamReader {
                 Looked::Unfinished(looked_at) => looked_at,
             };
             ready!(self.poll_more_than(*looked_at, waker));
-            if self.buffer().buffered() == *looked_at {
+            // A close of ours may have thrown away what was looked at.
+            let have = self.buffer().buffered();
+            if have <= *looked_at {
                 self.end_of_stream()?;
-                return Poll::Ready(Ok(self.buffer().take_exactly(*looked_at)));
+                return Poll::Ready(Ok(self.buffer().take_exactly(have)));
             }
         }
     }
@@ -357,7 +367,7 @@ impl Future for Read<'_> {
 
 /// SR5. How many bytes to take, and why.
 fn find_line(bytes: &[u8], looked_at: usize, limit: usize) -> (usize, Looked) {
-    match memchr::memchr(b'\n', &bytes[looked_at..]).map(|at| looked_at + at) {
+    match memchr::memchr(b'\n', bytes.get(looked_at..).unwrap_or_default()).map(|at| looked_at + at) {
         Some(end) if end > limit => (end + 1, Looked::TooLong(LimitOverrunError { consumed: end, found: true })),
         Some(end) => (end + 1, Looked::Found),
         None if bytes.len() > limit => {

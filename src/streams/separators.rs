@@ -51,6 +51,8 @@ pub(super) fn look(
     looked_at: usize,
     limit: usize,
 ) -> (usize, Looked) {
+    // A close of ours may have thrown away what was looked at.
+    let looked_at = looked_at.min(bytes.len());
     if let Some((begin, end)) = first_to_end(&bytes[looked_at..], separators) {
         let consumed = looked_at + begin;
         if consumed > limit {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
 
 use super::{
-    OpenConnection, StartServer, StartUnixServer, StreamReader, StreamWriter,
+    OpenConnection, OpenUnixConnection, StartServer, StartUnixServer, StreamReader, StreamWriter,
     connection::{Secure, Target},
 };
 use crate::{
@@ -141,6 +141,14 @@ impl OpenConnection {
             Target::Descriptor(_) => None,
         };
         let tls = tls.or_hostname(host);
+        self.secure = Some(secure(tls));
+        self
+    }
+}
+
+impl OpenUnixConnection {
+    /// Encrypts the connection. A path is no host: say whose certificate it has to be with [`Tls::server_hostname`].
+    pub fn tls(mut self, tls: Tls) -> OpenUnixConnection {
         self.secure = Some(secure(tls));
         self
     }

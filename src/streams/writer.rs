@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Writes to a connection. What was written is sent by the runtime, in order, whatever becomes of the writer; dropping it
-/// closes the connection after that.
+/// closes the connection after that, which is reported in debug mode: nobody hears then whether all of it was sent.
 ///
 /// Writing never waits: call [`drain`](StreamWriter::drain) to wait for a slow peer.
 #[doc(alias = "asyncio.StreamWriter")]
@@ -334,6 +334,10 @@ fn cut(bytes: usize) -> u32 {
 
 impl Drop for StreamWriter {
     fn drop(&mut self) {
+        if self.socket.is_open() {
+            // Without a runtime there is nobody to tell.
+            let _ = context::try_with(|runtime| runtime.never_closed("a StreamWriter"));
+        }
         self.socket.close();
     }
 }

@@ -12,36 +12,34 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, m
 
 use super::Ring;
 
-/// The only buffer group of a ring.
-const GROUP: u16 = 0;
-
 /// IOU_PBUF_RING_INC (6.12): the kernel fills a buffer piece by piece instead of one message a buffer.
 const INCREMENTAL: u16 = 2;
 
 /// Registered with one [`Ring`], which must be told to forget it before this is dropped.
 pub(crate) struct BufferRing {
     entries: NonNull<BufRingEntry>,
+    group: u16,
     count: u16,
     tail: u16,
 }
 
 impl BufferRing {
-    /// `count` is a power of two.
-    pub(crate) fn register(ring: &Ring, count: u16, incremental: bool) -> io::Result<BufferRing> {
+    /// As `group`, which no other has; `count` is a power of two.
+    pub(crate) fn register(ring: &Ring, group: u16, count: u16, incremental: bool) -> io::Result<BufferRing> {
         assert!(count.is_power_of_two());
         let size = BufferRing::bytes(count);
         // SAFETY: a new anonymous mapping, at a place of the kernel's choice.
         let memory =
             unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE) }?;
         let entries = memory.cast::<BufRingEntry>();
-        let buffers = BufferRing { entries, count, tail: 0 };
+        let buffers = BufferRing { entries, group, count, tail: 0 };
         // A child that forked would otherwise share pages the kernel reads.
         // SAFETY: the mapping made above.
         unsafe { madvise(memory, size.get(), MmapAdvise::MADV_DONTFORK) }?;
         let flags = if incremental { INCREMENTAL } else { 0 };
         let address = entries.as_ptr() as u64;
         // SAFETY: the mapping is page-aligned, large enough, zeroed, and lives until `forget` was called.
-        unsafe { ring.io_uring().submitter().register_buf_ring_with_flags(address, count, GROUP, flags) }?;
+        unsafe { ring.io_uring().submitter().register_buf_ring_with_flags(address, count, group, flags) }?;
         Ok(buffers)
     }
 
@@ -72,7 +70,7 @@ impl BufferRing {
 
     /// Ends the registration. No operation may use the buffers any more.
     pub(crate) fn forget(&mut self, ring: &Ring) -> io::Result<()> {
-        ring.io_uring().submitter().unregister_buf_ring(GROUP)
+        ring.io_uring().submitter().unregister_buf_ring(self.group)
     }
 
     fn bytes(count: u16) -> NonZeroUsize {

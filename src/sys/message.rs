@@ -1,6 +1,8 @@
 //! The headers of gathered sends and of datagrams, at addresses that do not change.
 
-use std::{mem::MaybeUninit, ptr};
+use std::{mem::MaybeUninit, ops::Range, ptr};
+
+use io_uring::types::RecvMsgOut;
 
 use super::Address;
 
@@ -56,13 +58,34 @@ impl Envelope {
         &raw mut self.header
     }
 
-    /// Whom the datagram that was received comes from; nobody, if its socket has no name.
+    /// For the kernel to receive datagrams for as long as there are buffers; it reads no more than how long a name may be.
+    pub(crate) fn receive_many(self: &mut Box<Envelope>) -> *const libc::msghdr {
+        self.header.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+        &raw const self.header
+    }
+
+    /// Where in a buffer that was received into so the datagram stands, and whom it comes from.
+    pub(crate) fn open(&mut self, buffer: &[u8]) -> Option<(Range<usize>, Option<Address>)> {
+        let message = RecvMsgOut::parse(buffer, &self.header).ok()?;
+        let (name, datagram) = (message.name_data(), message.payload_data());
+        let start = datagram.as_ptr().addr() - buffer.as_ptr().addr();
+        let room = (&raw mut self.name).cast::<u8>();
+        // SAFETY: `parse` returns no more of a name than there is room for here.
+        unsafe { ptr::copy_nonoverlapping(name.as_ptr(), room, name.len()) };
+        Some((start..start + datagram.len(), self.sender_of(name.len() as u32)))
+    }
+
+    /// Whom the datagram that was received alone comes from; nobody, if its socket has no name.
     pub(crate) fn sender(&self) -> Option<Address> {
-        if self.header.msg_namelen == 0 {
+        self.sender_of(self.header.msg_namelen)
+    }
+
+    fn sender_of(&self, len: u32) -> Option<Address> {
+        if len == 0 {
             return None;
         }
-        // SAFETY: the kernel wrote `msg_namelen` bytes of an address there.
-        unsafe { Address::from_raw((&raw const self.name).cast(), self.header.msg_namelen) }
+        // SAFETY: the kernel wrote `len` bytes of an address there.
+        unsafe { Address::from_raw((&raw const self.name).cast(), len) }
     }
 
     /// For the kernel to send `bytes` to `to`, or to whom the socket is connected.

@@ -14,15 +14,22 @@ use super::{in_time, on_ring, pairs};
 use crate::support::{Rng, each_profile};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum End {
+pub(crate) enum End {
     Close,
     HalfClose,
     Drop,
     Abort,
 }
 
-/// Writes `text` and ends; whether all of it was handed over.
-async fn write_all(mut writer: StreamWriter, text: Bytes, end: End, mut rng: Rng) -> Result<(), CancelledError> {
+/// Writes `text` and ends; gives the writer back that is still to be closed. Where a connection `may_break`, an error ends it
+/// too.
+pub(crate) async fn write_all(
+    mut writer: StreamWriter,
+    text: Bytes,
+    end: End,
+    may_break: bool,
+    mut rng: Rng,
+) -> Result<Option<StreamWriter>, CancelledError> {
     let mut rest = &text[..];
     while !rest.is_empty() {
         let most = [10, 1000, 100_000][rng.below(3)];
@@ -33,8 +40,8 @@ async fn write_all(mut writer: StreamWriter, text: Bytes, end: End, mut rng: Rng
             _ => writer.writelines(piece.chunks(1 + rng.below(50_000))),
         };
         if written.is_err() {
-            assert_eq!(end, End::Abort, "{written:?}");
-            return Ok(());
+            assert!(end == End::Abort || may_break, "{written:?}");
+            return Ok(None);
         }
         rest = behind;
         match rng.below(6) {
@@ -46,16 +53,17 @@ async fn write_all(mut writer: StreamWriter, text: Bytes, end: End, mut rng: Rng
         }
     }
     match end {
-        End::Drop => return Ok(()),
-        End::HalfClose => writer.write_eof().unwrap(),
+        End::Drop => return Ok(None),
+        End::HalfClose => assert!(writer.write_eof().is_ok() || may_break),
         End::Close => writer.close(),
         End::Abort => writer.abort(),
     }
     sleep(rng.micros(500)).await?;
     if end == End::HalfClose {
-        writer.flush().await.unwrap();
+        assert!(writer.flush().await.is_ok() || may_break);
+        return Ok(Some(writer));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Polls a future once and drops it.
@@ -69,7 +77,7 @@ async fn poll_once<T>(future: impl Future<Output = T>) {
 }
 
 /// Reads to the end in any way there is. What came, and the error that ended it.
-async fn read_all(reader: &mut StreamReader, rng: &mut Rng, limit: usize) -> (Vec<u8>, Option<io::Error>) {
+pub(crate) async fn read_all(reader: &mut StreamReader, rng: &mut Rng, limit: usize) -> (Vec<u8>, Option<io::Error>) {
     let mut received = Vec::new();
     loop {
         let (most, time) = (1 + rng.below(2 * limit), rng.micros(600));
@@ -122,7 +130,7 @@ async fn poll_begun(future: impl Future<Output = io::Result<Bytes>>) -> Option<i
 }
 
 /// Short lines, and separators all over.
-fn text(rng: &mut Rng, len: usize) -> Bytes {
+pub(crate) fn text(rng: &mut Rng, len: usize) -> Bytes {
     (0..len).map(|at| if at % 500 == 499 { b'\n' } else { b"abcdefgh"[rng.below(8)] }).collect()
 }
 
@@ -136,9 +144,9 @@ async fn one(
     let len = rng.below(400_000);
     let text = text(rng, len);
     let end = ends[rng.below(ends.len())];
-    let writing = create_task(write_all(writer, text.clone(), end, Rng::new("the writer")));
+    let writing = create_task(write_all(writer, text.clone(), end, false, Rng::new("the writer")));
     let (received, error) = read_all(&mut reader, rng, limit).await;
-    writing.await.unwrap();
+    drop(writing.await.unwrap());
     assert!(text.starts_with(&received), "{end:?}: {} bytes are no prefix of {}", received.len(), text.len());
     if end != End::Abort {
         assert!(error.is_none(), "{end:?}: {error:?}");

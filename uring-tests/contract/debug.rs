@@ -6,8 +6,8 @@ use std::{
 };
 
 use ringio::{
-    CancelledError, ReportKind, Runner, Task, TaskGroup, capture_call_graph, create_task, dump_tasks,
-    format_call_graph, gather, internals, is_debug, print_call_graph, set_debug, shield, wait,
+    CancelledError, ReportKind, Runner, StreamWriter, Task, TaskGroup, capture_call_graph, create_task, dump_tasks,
+    format_call_graph, gather, internals, is_debug, open_connection_from, print_call_graph, set_debug, shield, wait,
 };
 
 use super::{Reports, busy_until, cancel::me, forever, in_time, on_ring, turns};
@@ -51,6 +51,30 @@ fn slow_step_is_reported_with_its_task() {
     assert_eq!(count(&reports, ReportKind::SlowStep, "snail"), 1, "{reports:?}");
     let reports = Reports::default();
     reports.builder().build().unwrap().run(async { busy_until(Instant::now() + SLOW) });
+    assert_eq!(reports.kinds(), [], "not without debug mode");
+}
+
+#[test]
+fn writer_that_is_dropped_open_is_reported() {
+    // SW8: but none that was closed or aborted, and nothing is lost.
+    async fn three() {
+        let ends = || std::os::unix::net::UnixStream::pair().unwrap();
+        for close in [StreamWriter::close, StreamWriter::abort, |_: &mut StreamWriter| ()] {
+            let (here, there) = ends();
+            let (_reader, mut writer) = open_connection_from(here.into()).await.unwrap();
+            let (mut far, mut far_writer) = open_connection_from(there.into()).await.unwrap();
+            writer.write(b"all of it").unwrap();
+            writer.flush().await.unwrap();
+            close(&mut writer);
+            drop(writer);
+            assert_eq!(far.readexactly(9).await.unwrap(), "all of it");
+            far_writer.close();
+        }
+    }
+    let reports = debugged(async || three().await);
+    assert_eq!(count(&reports, ReportKind::NeverClosed, "close()"), 1, "{reports:?}");
+    let reports = Reports::default();
+    reports.builder().build().unwrap().run(three());
     assert_eq!(reports.kinds(), [], "not without debug mode");
 }
 

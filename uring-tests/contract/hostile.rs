@@ -1,8 +1,10 @@
 //! Peers that mean no good: bounded memory, a clear error, and the others are served.
 
 use std::{
+    cell::Cell,
     io::{self, Read, Write},
     net::TcpStream,
+    rc::Rc,
     thread,
     time::Duration,
 };
@@ -111,18 +113,64 @@ fn one_byte_at_a_time_arrives_whole() {
 
 #[test]
 fn connections_that_say_nothing_hold_nobody_up() {
-    // SV7, SV9: half-open peers, and a shutdown that ends all the same.
+    // SV7, SV9: thousands of half-open peers, and a shutdown that ends all the same.
     on_ring(async || {
         let idle = async |mut reader: StreamReader, _writer: StreamWriter| reader.read_to_end().await.map(drop);
         let server = start_server(idle, "127.0.0.1:0").backlog(1024).await.unwrap();
         let address = pairs::address(&server);
-        let silent = beside(move || (0..400).map(|_| wire::connect(address)).collect::<Vec<_>>()).await;
+        let silent = beside(move || (0..2000).map(|_| wire::connect(address)).collect::<Vec<_>>()).await;
         until(|| server.clients() == silent.len()).await;
         let ended =
             wait_for(async { server.shutdown(Duration::from_millis(20)).await.map_err(Error::from) }, None).await;
         assert_eq!(ended.unwrap(), 0);
         assert_eq!(server.clients(), 0);
         drop(silent);
+    });
+}
+
+#[test]
+fn a_thousand_slow_readers_are_held_to_their_marks() {
+    // SW2, SW3: all are written to for as long as they read a little, and none is owed more than the high mark and one write.
+    const READERS: usize = 1000;
+    const HIGH: usize = 16 * 1024;
+    const PIECE: usize = 4096;
+    on_ring(async || {
+        let (waits, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (count, peak) = (waits.clone(), most.clone());
+        let feed = move |_: StreamReader, mut writer: StreamWriter| {
+            let (waits, most) = (count.clone(), peak.clone());
+            async move {
+                writer.set_write_buffer_limits(HIGH, None)?;
+                while writer.write(&[7; PIECE]).is_ok() {
+                    let queued = writer.get_write_buffer_size();
+                    most.set(most.get().max(queued));
+                    waits.set(waits.get() + usize::from(queued > HIGH));
+                    if writer.drain().await.is_err() {
+                        break;
+                    }
+                }
+                io::Result::Ok(())
+            }
+        };
+        let server = start_server(feed, "127.0.0.1:0").backlog(1024).await.unwrap();
+        let address = pairs::address(&server);
+        let mut peers = beside(move || (0..READERS).map(|_| wire::connect(address)).collect::<Vec<_>>()).await;
+        until(|| waits.get() >= READERS).await;
+        for _ in 0..3 {
+            let before = waits.get();
+            peers = beside(move || {
+                let mut sip = vec![0; 256 * 1024];
+                peers.iter_mut().for_each(|peer| peer.read_exact(&mut sip).unwrap());
+                peers
+            })
+            .await;
+            until(|| waits.get() >= before + READERS).await;
+        }
+        assert!(most.get() <= HIGH + PIECE, "{} bytes were queued for one", most.get());
+        server.close();
+        server.abort_clients();
+        server.wait_closed().await.unwrap();
+        drop(peers);
     });
 }
 

@@ -329,3 +329,30 @@ fn unread_data_is_bounded_and_reading_starts_it_again() {
         assert_eq!(reader.readexactly(SIZE).await.unwrap().len(), SIZE);
     });
 }
+
+#[test]
+fn who_gave_up_wanting_much_is_not_received_for() {
+    // SR9, SR10: of a read of everything that was cancelled nothing stays but what had come, and what the limit allows.
+    const SENT: usize = 8 << 20;
+    ringio::testing::run_virtual(async {
+        let far = std::rc::Rc::new(std::cell::Cell::new(None));
+        let place = far.clone();
+        let handler = move |_: StreamReader, writer: ringio::StreamWriter| {
+            place.set(Some(writer));
+            async {}
+        };
+        let server = ringio::start_server(handler, "127.0.0.1:0").await.unwrap();
+        let (mut reader, _writer) = ringio::open_connection(server.sockets()[0]).limit(1000).await.unwrap();
+        let wanted = wait_for(reader.read_to_end(), Duration::from_secs(1)).await;
+        assert_eq!(wanted.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let mut writer = far.take().unwrap();
+        writer.write(&vec![7; SENT]).unwrap();
+        // Virtual time: all that can happen does.
+        sleep(Duration::from_secs(60)).await.unwrap();
+        let taken = SENT - writer.get_write_buffer_size();
+        assert!(taken < SENT / 2, "{taken} bytes were taken, which nobody reads");
+        assert_eq!(reader.read(1).await.unwrap(), [7][..]);
+        writer.close();
+        assert_eq!(reader.read_to_end().await.unwrap().len(), SENT - 1);
+    });
+}

@@ -302,6 +302,31 @@ fn a_handshake_has_a_time_limit_and_its_cancel_closes() {
 }
 
 #[test]
+fn hundreds_that_never_say_hello_are_let_go_and_the_others_are_served() {
+    // OC7, OC8: half a handshake each, until the time is over.
+    on_ring(async || {
+        let identity = Identity::new();
+        let limit = Duration::from_secs(2);
+        let server = echo_server(identity.server().handshake_timeout(limit)).await;
+        let address = pairs::address(&server);
+        let silent = thread::spawn(move || {
+            let mut silent: Vec<_> = (0..500).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            for peer in silent.iter_mut().step_by(2) {
+                // The header of a record that never comes.
+                peer.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+            }
+            silent
+        });
+        until(|| silent.is_finished()).await;
+        let silent = silent.join().unwrap();
+        assert!(is_served(&server, identity.client()).await);
+        until(|| server.clients() == 0).await;
+        assert!(is_served(&server, identity.client()).await);
+        drop(silent);
+    });
+}
+
+#[test]
 fn garbage_and_resets_instead_of_a_hello_do_not_stop_the_server() {
     // OC8: hostile peers: a clear error, the others are served.
     in_time(|| {
@@ -435,6 +460,12 @@ fn unix_and_adopted_sockets_are_encrypted_too() {
         writer.start_tls(identity.client().server_hostname("localhost")).await.unwrap();
         writer.write(b"hi").unwrap();
         assert_eq!(reader.readexactly(2).await.unwrap(), "hi");
+        let client = identity.client().server_hostname("localhost");
+        let (mut reader, mut writer) = open_unix_connection(&name).tls(client).await.unwrap();
+        writer.write(b"at once").unwrap();
+        assert_eq!(reader.readexactly(7).await.unwrap(), "at once");
+        let nameless = open_unix_connection(&name).tls(identity.client());
+        assert_eq!(nameless.await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
         server.close();
         let server = echo_server(identity.server()).await;
         let socket = std::net::TcpStream::connect(pairs::address(&server)).unwrap();

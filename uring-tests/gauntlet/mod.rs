@@ -13,5 +13,6 @@ mod proxy;
 mod requests;
 mod seeds;
 mod storm;
+mod streams;
 mod trees;
 mod world;

@@ -42,6 +42,7 @@ fn accept_without_descriptors_pauses_says_so_and_recovers() {
     });
 }
 
+/// SV8: a pause, one report, and nobody lost.
 async fn accept_with_three_descriptors(reports: &Reports) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

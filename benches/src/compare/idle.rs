@@ -96,13 +96,13 @@ fn use_shared_buffers(warm: &mut [TcpStream]) -> io::Result<()> {
     Ok(())
 }
 
-struct Memory {
-    rss: u64,
+pub(super) struct Memory {
+    pub(super) rss: u64,
     pss: u64,
 }
 
 impl Memory {
-    fn of(process: u32) -> io::Result<Memory> {
+    pub(super) fn of(process: u32) -> io::Result<Memory> {
         let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
         let bytes = |name| {
             let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -1,9 +1,13 @@
 //! ringio beside the floor and its peers, interleaved, in one placement. What is common to all comparisons.
 
+pub(crate) mod churn;
+pub(crate) mod copies;
 pub(crate) mod echo;
 pub(crate) mod idle;
+pub(crate) mod lines;
 pub(crate) mod loss;
 pub(crate) mod micro;
+pub(crate) mod slow;
 pub(crate) mod stream;
 pub(crate) mod subprocess;
 mod summary;
@@ -36,6 +40,14 @@ pub(crate) enum What {
     Idle,
     /// One big stream, each way.
     Stream,
+    /// Short lines, read one by one.
+    Lines,
+    /// Connections that say one thing and go.
+    Churn,
+    /// Memory per connection whose peer hardly reads.
+    Slow,
+    /// Sending with and without copies, on raw rings.
+    Copies,
     /// Children: started, reaped, fed and read.
     Subprocess,
     /// What is lost on a cancel; fails when ringio loses something.
@@ -61,7 +73,7 @@ pub(crate) struct Options {
     rows: Vec<String>,
     #[arg(long)]
     rounds: Option<u32>,
-    /// How long one run of echo or stream measures.
+    /// How long one run of echo, stream or churn measures.
     #[arg(long)]
     seconds: Option<f64>,
     /// The server's CPU, and the load generator's.
@@ -69,7 +81,7 @@ pub(crate) struct Options {
     cpu: Option<usize>,
     #[arg(long)]
     load_cpu: Option<usize>,
-    /// Connections of `compare idle`.
+    /// Connections of `compare idle`, and of `compare slow`, which has a thousand at most.
     #[arg(long, default_value_t = 5000)]
     connections: usize,
     /// Real-time priority for the server and the load, where permitted. (Others keep 5 % of both CPUs meanwhile.)
@@ -83,6 +95,10 @@ pub(crate) fn run(what: What, options: &Options) -> Result<(), String> {
         What::Micro => micro::run,
         What::Idle => idle::run,
         What::Stream => stream::run,
+        What::Lines => lines::run,
+        What::Churn => churn::run,
+        What::Slow => slow::run,
+        What::Copies => copies::run,
         What::Subprocess => return subprocess::run(options).map_err(|error| error.to_string()),
         What::Loss => loss::run,
     };

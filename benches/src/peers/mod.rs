@@ -5,6 +5,7 @@
 pub(crate) mod compio;
 pub(crate) mod corrupt;
 pub(crate) mod glommio;
+pub(crate) mod lines;
 pub(crate) mod monoio;
 pub(crate) mod ringio_owned;
 pub(crate) mod ringio_stream;

@@ -116,7 +116,8 @@ unsafe fn order_of(request: &Request) -> (Option<RawFd>, Order) {
             (Some(fd), Order::Connect { to })
         }
         Request::Recv { fd, into, len } => (Some(fd), Order::Receive { into: memory(into, len) }),
-        Request::RecvMany { fd } => (Some(fd), Order::ReceiveMany),
+        // The second is not asked for: the world opens no pool of datagrams.
+        Request::RecvMany { fd } | Request::RecvMessageMany { fd, .. } => (Some(fd), Order::ReceiveMany),
         Request::Send { fd, from, len } => {
             (Some(fd), Order::Send { from: vec![memory(from.cast_mut(), len)], all: true, to: None })
         }

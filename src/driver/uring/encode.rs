@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types::Fd};
 
-use super::super::{Interest, Request, Token};
+use super::super::{Group, Interest, Request, Token};
 
 /// All of a stream's bytes or an error, and no signal when the peer is gone.
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -24,10 +24,13 @@ fn encode(request: &Request, send_flags: i32) -> squeue::Entry {
         }
         Request::Connect { fd, address, len } => opcode::Connect::new(Fd(fd), address, len).build(),
         Request::Recv { fd, into, len } => opcode::Recv::new(Fd(fd), into, len).build(),
-        Request::RecvMany { fd } => opcode::RecvMulti::new(Fd(fd), 0).build(),
+        Request::RecvMany { fd } => opcode::RecvMulti::new(Fd(fd), group(Group::Streams)).build(),
         Request::Send { fd, from, len } => opcode::Send::new(Fd(fd), from, len).flags(send_flags).build(),
         Request::SendMessage { fd, message } => opcode::SendMsg::new(Fd(fd), message).flags(send_flags as u32).build(),
         Request::RecvMessage { fd, message } => opcode::RecvMsg::new(Fd(fd), message).build(),
+        Request::RecvMessageMany { fd, message } => {
+            opcode::RecvMsgMulti::new(Fd(fd), message, group(Group::Datagrams)).build()
+        }
         Request::Read { fd, into, len, offset } => opcode::Read::new(Fd(fd), into, len).offset(offset).build(),
         Request::Write { fd, from, len, offset } => opcode::Write::new(Fd(fd), from, len).offset(offset).build(),
         Request::Poll { fd, interest } => opcode::PollAdd::new(Fd(fd), events(interest)).build(),
@@ -39,6 +42,11 @@ fn encode(request: &Request, send_flags: i32) -> squeue::Entry {
 #[inline]
 pub(super) fn quiet_send(request: &Request) -> squeue::Entry {
     encode(request, SEND_FLAGS | libc::MSG_DONTWAIT).flags(squeue::Flags::SKIP_SUCCESS)
+}
+
+/// The number of a group in the ring.
+pub(super) const fn group(group: Group) -> u16 {
+    group as u16
 }
 
 /// By exact token: a cancel by descriptor can miss a live operation.

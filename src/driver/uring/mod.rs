@@ -16,11 +16,12 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use io_uring::squeue;
 
-use super::{Completion, Config, Doorbell, DriverReport, Profile, Request, Token, Wait, select::denied};
+use super::{Completion, Config, Doorbell, DriverReport, Group, Profile, Request, Token, Wait, select::denied};
 use crate::{
     buf::{Pool, PoolLayout},
     sys::{self, BufferRing, Kernel, Ring, Waiting},
 };
+use encode::group;
 use route::Routes;
 
 pub(crate) struct Uring {
@@ -31,6 +32,8 @@ pub(crate) struct Uring {
     /// Some of them could not be answered when they should have been.
     late: bool,
     buffers: Option<BufferRing>,
+    /// From the first socket for datagrams on.
+    datagrams: Option<BufferRing>,
     pool: PoolLayout,
     doorbell: Doorbell,
     doorbell_armed: bool,
@@ -72,6 +75,7 @@ impl Uring {
             quiet: Vec::new(),
             late: false,
             buffers,
+            datagrams: None,
             pool,
             doorbell,
             doorbell_armed: false,
@@ -87,7 +91,7 @@ impl Uring {
         if !profile.has_multishot() {
             return Ok((profile, None));
         }
-        match BufferRing::register(ring, pool.count_max, profile.has_incremental()) {
+        match BufferRing::register(ring, group(Group::Streams), pool.count_max, profile.has_incremental()) {
             Ok(buffers) => Ok((profile, Some(buffers))),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok((Profile::Base, None)),
             Err(error) => Err(error),
@@ -240,8 +244,12 @@ impl Uring {
 
     /// # Safety
     /// As for `Driver::provide`.
-    pub(super) unsafe fn provide(&mut self, pool: &Pool) {
-        let Some(buffers) = &mut self.buffers else { return };
+    pub(super) unsafe fn provide(&mut self, group: Group, pool: &Pool) {
+        let buffers = match group {
+            Group::Streams => &mut self.buffers,
+            Group::Datagrams => &mut self.datagrams,
+        };
+        let Some(buffers) = buffers else { return };
         pool.provide(|buffer| {
             // SAFETY: P1 and P3: the buffer is free, inside the pool, and the pool outlives every operation.
             unsafe { buffers.provide(buffer, pool.address(buffer), pool.layout().size) }
@@ -250,7 +258,16 @@ impl Uring {
     }
 
     pub(super) fn forget_pool(&mut self) -> io::Result<()> {
-        self.buffers.as_mut().map_or(Ok(()), |buffers| buffers.forget(&self.ring))
+        let groups = [self.buffers.as_mut(), self.datagrams.as_mut()];
+        groups.into_iter().flatten().try_for_each(|buffers| buffers.forget(&self.ring))
+    }
+
+    /// One datagram a buffer: nothing is filled piece by piece. False without the memory for it, too.
+    pub(super) fn open_datagrams(&mut self, count: u16) -> bool {
+        if self.profile.has_multishot() && self.datagrams.is_none() {
+            self.datagrams = BufferRing::register(&self.ring, group(Group::Datagrams), count, false).ok();
+        }
+        self.datagrams.is_some()
     }
 
     pub(super) fn pool_layout(&self) -> PoolLayout {

@@ -26,6 +26,7 @@ impl Routes {
             "accept" if profile.has_multishot() => "multishot",
             "recv" if profile.has_incremental() => "multishot into incremental buffers",
             "recv" if profile.has_multishot() => "multishot into provided buffers",
+            "recvmsg" if profile.has_multishot() => "multishot into whole buffers",
             _ => "native",
         };
         self.opcodes.iter().map(|(name, _)| (name, route(name))).collect()
