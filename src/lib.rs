@@ -124,6 +124,8 @@ pub use sync::{
     EventStatistics, Items, LifoQueue, Lock, LockGuard, LockStatistics, Mutex, MutexGuard, Permit, PriorityQueue,
     Queue, QueueSender, QueueStatistics, Semaphore, SemaphoreStatistics,
 };
+#[doc(hidden)]
+pub use task::Gathering;
 pub use task::{
     AnyTask, AsCompleted, AsTask, Batch, CallGraph, CallbackId, Cancellable, Completions, Context, ContextVar, Frame,
     Gather, GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, Task, TaskBuilder, TaskGroup,
@@ -131,8 +133,6 @@ pub use task::{
     create_task, current_task, dump_tasks, format_call_graph, gather, print_call_graph, shield, shielded, sleep,
     sleep_secs, sleep_until, sleep_with, timeout, timeout_at, wait, wait_for, yield_now,
 };
-#[doc(hidden)]
-pub use task::{gather_tasks, task_of};
 pub use thread::{
     LoopClosedError, LoopHandle, Mailbox, MailboxSender, MailboxStatistics, ThreadsafeError, ThreadsafeTask,
     ThreadsafeWait, ToThread, run_coroutine_threadsafe, to_thread, to_thread_uncancellable,

@@ -40,6 +40,8 @@ pub(crate) struct Runtime {
     /// The task that is being polled, and the scope it is in; no scope is its root scope.
     pub(super) current: Lent<TaskRef>,
     pub(super) scope: Lent<Rc<Scope>>,
+    /// Of those that were left, for the next ones.
+    pub(crate) scopes: RefCell<Vec<Rc<Scope>>>,
     /// A context that was entered for a while, or that of what belongs to no task.
     pub(super) ambient: RefCell<Option<Vars>>,
     /// The context of main futures, once there is one.
@@ -101,6 +103,7 @@ impl Runtime {
             tasks: Registry::default(),
             current: Lent::default(),
             scope: Lent::default(),
+            scopes: RefCell::default(),
             ambient: RefCell::new(None),
             base: RefCell::new(current_vars().and_then(|vars| vars.copied())),
             budget: Cell::new(BUDGET),

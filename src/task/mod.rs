@@ -16,7 +16,7 @@ mod wait;
 
 pub use as_completed::{AsCompleted, Completions, NextCompleted, as_completed};
 pub use context::{Context, ContextVar, Token};
-pub use gather::{Batch, Gather, GatherResults, Tasks, gather, gather_tasks, task_of};
+pub use gather::{Batch, Gather, GatherResults, Gathering, Tasks, gather};
 pub use graph::{CallGraph, Frame, capture_call_graph, dump_tasks, format_call_graph, print_call_graph};
 pub use group::{GroupClosedError, TaskGroup};
 pub use handle::{AnyTask, CallbackId, Task};

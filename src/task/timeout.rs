@@ -124,22 +124,25 @@ where
 {
     let Some(scope) = Scope::open() else { panic!("a timeout was awaited outside of a ringio task") };
     let limit = Timeout { scope };
-    let _left = Left(&limit.scope);
-    limit.arm(deadline);
-    let body = pin!(body(&limit));
-    let outcome = Scoped { scope: &limit.scope, body }.await;
-    match outcome {
-        Ok(outcome) if !outcome.is_cancelled() => outcome,
-        Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
-        Ok(outcome) => {
-            if limit.expired() {
-                // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
-                limit.scope.deliver_outside();
+    let outcome = {
+        let _left = Left(&limit.scope);
+        limit.arm(deadline);
+        let body = pin!(body(&limit));
+        match (Scoped { scope: &limit.scope, body }).await {
+            Ok(outcome) if !outcome.is_cancelled() => outcome,
+            Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
+            Ok(outcome) => {
+                if limit.expired() {
+                    // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
+                    limit.scope.deliver_outside();
+                }
+                outcome
             }
-            outcome
+            Err(outcome) => outcome,
         }
-        Err(outcome) => outcome,
-    }
+    };
+    limit.scope.recycle();
+    outcome
 }
 
 /// The limit of a running [`timeout`]; may be cloned, and moved by others than the body.
