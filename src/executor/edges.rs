@@ -41,11 +41,14 @@ impl Drop for Known {
 }
 
 impl Runtime {
+    pub(super) fn families(&self) -> Vec<Rc<dyn Family>> {
+        self.families.borrow().iter().filter_map(|(_, family)| family.upgrade()).collect()
+    }
+
     /// The tasks that wait for `task`, in the order of their ids.
     pub(crate) fn awaited_by(&self, task: &TaskRef) -> Vec<TaskRef> {
         let mut waiting = task.core().waiting().0;
-        let families: Vec<Rc<dyn Family>> =
-            self.families.borrow().iter().filter_map(|(_, family)| family.upgrade()).collect();
+        let families = self.families();
         let has = |family: &&Rc<dyn Family>| family.members().iter().any(|ids| ids.contains(&task.core().id));
         families.iter().filter(has).for_each(|family| waiting.extend(family.parents()));
         waiting.sort_by_key(|task| task.core().id);

@@ -75,7 +75,7 @@ impl Runtime {
         }
         self.budget.set(BUDGET);
         let task = running.insert(task);
-        let began = self.debug.is_on().then(|| self.port.clock().now());
+        let began = self.debug.is_timed().then(|| self.port.clock().now());
         let ended = self.current.during(task, || task.run());
         if let Some(began) = began {
             self.check_step(task, began);

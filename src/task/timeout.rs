@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Task;
+use super::{Task, sleep_secs};
 use crate::{
     clock::Tick,
     error::{CancelledError, InvalidStateError, Outcome, TimeoutError},
@@ -143,6 +143,28 @@ where
     };
     limit.scope.recycle();
     outcome
+}
+
+/// What `#[ringio::test(timeout = ..)]` calls.
+#[doc(hidden)]
+pub async fn test_in_time<F: Future>(body: F, seconds: f64) -> F::Output {
+    let mut body = pin!(body);
+    let mut limit = pin!(sleep_secs(seconds));
+    let mut is_limited = true;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = body.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if is_limited && let Poll::Ready(ended) = limit.as_mut().poll(cx) {
+            is_limited = false; // cancelled with the test, it is over
+            if ended.is_ok() {
+                let tasks = context::with(|runtime| runtime.dump());
+                panic!("the test has not ended within {seconds} s; its tasks:\n{tasks}");
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// The limit of a running [`timeout`]; may be cloned, and moved by others than the body.
