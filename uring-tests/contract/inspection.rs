@@ -96,7 +96,7 @@ fn children_of_gathers_and_groups_know_who_waits() {
         takes.cancel();
         turns(2).await;
         let seen = seen_from_elsewhere().await;
-        assert_eq!(seen.iter().filter(|task| task.awaited_by.is_empty() && task.waits_for.len() == 1).count(), 2 + 3);
+        assert_eq!(seen.iter().filter(|task| task.awaited_by.is_empty() && task.waits_for.len() == 1).count(), 2);
         for waiting in [gathers.to_any(), both.to_any(), groups.to_any()] {
             waiting.cancel();
             waiting.wait_done().await.unwrap();
