@@ -94,7 +94,7 @@ impl Several {
         }
         let body = future.expect("it was no task, so nobody took it");
         let place = Place { arrivals: self.arrivals.clone(), index: self.expect(), told: false };
-        let task = Settings::at(spawned_at).spawn_as::<_, Told, _, _>(Telling { body, place }, |_| ());
+        let task = Settings::at(spawned_at).spawn_as::<_, Told, _, _>(Telling { body: Some(body), place }, |_| ());
         self.arrivals.enlist(task.task().core().id);
         task
     }
@@ -154,7 +154,7 @@ pin_project! {
     /// The body of a task that was made to be waited for with others: it tells of its end itself.
     struct Telling<F> {
         #[pin]
-        body: F,
+        body: Option<F>,
         place: Place,
     }
 }
@@ -183,9 +183,11 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let output = ready!(this.body.poll(cx));
-        let ended = ended(output);
+        let mut this = self.project();
+        let body = this.body.as_mut().as_pin_mut().expect("a task is not polled again after its end");
+        let ended = ended(ready!(body.poll(cx)));
+        // Before it is told: a panic on the way is no value.
+        this.body.set(None);
         if ended.1 == Ending::Value {
             this.place.told = true;
             this.place.arrivals.arrive_well(this.place.index);

@@ -146,6 +146,9 @@ where
 }
 
 /// What `#[ringio::test(timeout = ..)]` calls.
+///
+/// # Cancellation
+/// **Nothing lost** but what `body` says.
 #[doc(hidden)]
 pub async fn test_in_time<F: Future>(body: F, seconds: f64) -> F::Output {
     let mut body = pin!(body);

@@ -36,6 +36,8 @@
 //! never end and descriptors that are closed twice or never are panics of the run.
 
 mod sim;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use crate::driver::sim::Faults;

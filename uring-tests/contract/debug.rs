@@ -32,7 +32,7 @@ fn count(reports: &[(ReportKind, String)], kind: ReportKind, text: &str) -> usiz
 
 #[test]
 fn debug_mode_is_off_unless_asked_for() {
-    // DB1
+    // DB1, RUN3
     assert!(!is_debug());
     on_ring(async || {
         assert!(!is_debug());

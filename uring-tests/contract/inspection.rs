@@ -68,7 +68,7 @@ fn children_of_gathers_and_groups_know_who_waits() {
         let both = Task::builder().name("both").spawn(async { ringio::gather!(forever(), forever()).await.map(drop) });
         let takes = Task::builder().name("takes").spawn(async {
             let mut completed = as_completed([forever(), forever()]);
-            completed.next().await.map(drop);
+            let _ = completed.next().await;
             Ok::<_, CancelledError>(())
         });
         let groups = Task::builder().name("groups").spawn(async {
