@@ -190,7 +190,7 @@ fn call_that_waits_for_its_closing_loop_does_not_hold_it_up() {
             };
             drop(ringio::create_task(to_thread(call)));
             // A call that has not begun would be withdrawn by the close.
-            super::until(|| begun.try_recv().is_ok()).await;
+            until(|| begun.try_recv().is_ok()).await;
             ringio::sleep(Duration::from_millis(2)).await.unwrap();
         });
         runner.close();
