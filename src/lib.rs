@@ -102,14 +102,17 @@ pub use error::{
     QueueEmpty, QueueFull, QueueShutDown, ReleasedTooOftenError, SendfileNotAvailableError, TaskDoneError, TaskError,
     TimeoutError, TryGetError, TryPutError, cancelled,
 };
-pub use executor::{ErrorReport, ReportKind, Runner, RunnerBuilder, at_close, driver_report, is_debug, run, set_debug};
+pub use executor::{
+    ErrorReport, ReportKind, Runner, RunnerBuilder, TaskSnapshot, TaskState, at_close, driver_report, is_debug, run,
+    set_debug,
+};
 pub use fs::Descriptor;
 pub use net::{
     Addresses, Bind, BindUnix, ConnectError, Family, PeerCredentials, TcpListener, TcpStream, ToAddresses, UdpSocket,
     UnixDatagram, UnixListener, UnixStream,
 };
 pub use process::{CreateSubprocess, Stdio, create_subprocess_exec, create_subprocess_shell};
-pub use signal::{Signal, Signals, signals};
+pub use signal::{Signal, Signals, dump_tasks_on, signals};
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use streams::io_stream::IoStream;
 #[cfg(feature = "tls")]
@@ -126,13 +129,14 @@ pub use sync::{
 };
 pub use task::{
     AnyTask, AsCompleted, AsTask, Batch, CallGraph, CallbackId, Cancellable, Completions, Context, ContextVar, Frame,
-    Gather, GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, Task, TaskBuilder, TaskGroup,
-    Tasks, Timeout, Token, Wait, WaitDone, Waited, YieldNow, all_tasks, as_completed, cancellable, capture_call_graph,
-    create_task, current_task, dump_tasks, format_call_graph, gather, print_call_graph, shield, shielded, sleep,
-    sleep_secs, sleep_until, sleep_with, timeout, timeout_at, wait, wait_for, yield_now,
+    FrameLimits, Gather, GatherResults, GroupClosedError, NextCompleted, ReturnWhen, Shield, Sleep, SleepError,
+    StartError, Starting, Task, TaskBuilder, TaskGroup, TaskStatus, Tasks, Timeout, Token, Wait, WaitDone, Waited,
+    YieldNow, all_tasks, as_completed, cancellable, capture_call_graph, create_task, current_task, dump_tasks,
+    format_call_graph, gather, print_call_graph, shield, shielded, sleep, sleep_secs, sleep_until, sleep_with, timeout,
+    timeout_at, wait, wait_for, yield_now,
 };
 #[doc(hidden)]
-pub use task::{gather_tasks, task_of};
+pub use task::{Gathering, test_in_time};
 pub use thread::{
     LoopClosedError, LoopHandle, Mailbox, MailboxSender, MailboxStatistics, ThreadsafeError, ThreadsafeTask,
     ThreadsafeWait, ToThread, run_coroutine_threadsafe, to_thread, to_thread_uncancellable,

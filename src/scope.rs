@@ -45,7 +45,8 @@ impl Marks {
 pub(crate) struct Scope {
     marks: Marks,
     outer: Option<Rc<Scope>>,
-    task: TaskRef,
+    /// `None` only while it is a spare one.
+    task: Option<TaskRef>,
     /// Waits of ours that are pending in it.
     waits: Cell<usize>,
     pub(crate) deadline: Cell<Option<Tick>>,
@@ -57,6 +58,9 @@ pub(crate) struct Scope {
     entered_at: u64,
 }
 
+/// So many that were left are kept for the next ones.
+const SPARES_MAX: usize = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Active,
@@ -67,21 +71,41 @@ enum Stage {
 impl Scope {
     /// A scope inside the current one; `None` outside of a task.
     pub(crate) fn open() -> Option<Rc<Scope>> {
-        let task = context::current_task()?;
-        let outer = context::current_scope();
-        let delivered = delivered_in(outer.as_ref(), &task);
-        let marks = Marks { requested: Cell::new(0), delivered: Cell::new(delivered) };
-        Some(Rc::new(Scope {
-            marks,
-            outer,
-            task,
-            waits: Cell::new(0),
-            deadline: Cell::new(None),
-            timer: Cell::new(None),
-            stage: Cell::new(Stage::Active),
-            shielded: Cell::new(false),
-            entered_at: delivered,
-        }))
+        context::with_task(|runtime, task, outer| {
+            let delivered = delivered_in(outer, task);
+            let new = Scope {
+                marks: Marks { requested: Cell::new(0), delivered: Cell::new(delivered) },
+                outer: outer.cloned(),
+                task: Some(task.clone()),
+                waits: Cell::new(0),
+                deadline: Cell::new(None),
+                timer: Cell::new(None),
+                stage: Cell::new(Stage::Active),
+                shielded: Cell::new(false),
+                entered_at: delivered,
+            };
+            let spare = runtime.scopes.borrow_mut().pop();
+            if let Some(mut spare) = spare
+                && let Some(place) = Rc::get_mut(&mut spare)
+            {
+                *place = new;
+                return spare;
+            }
+            Rc::new(new)
+        })
+    }
+
+    /// Keeps what was left for the next one to be opened, if nobody has it any more.
+    pub(crate) fn recycle(mut self: Rc<Scope>) {
+        if let Some(scope) = Rc::get_mut(&mut self) {
+            (scope.task, scope.outer) = (None, None);
+            context::try_with(|runtime| {
+                let mut scopes = runtime.scopes.borrow_mut();
+                if scopes.len() < SPARES_MAX {
+                    scopes.push(self);
+                }
+            });
+        }
     }
 
     /// The scope's time has come: cancels what runs in it, or lets in what it kept out.
@@ -89,7 +113,7 @@ impl Scope {
         self.timer.set(None);
         if !self.shielded.replace(false) {
             self.cancel();
-        } else if requested_in(self.outer.as_ref(), &self.task) > self.entered_at {
+        } else if requested_in(self.outer.as_ref(), self.task()) > self.entered_at {
             // Under a new number: inside they may have got further meanwhile.
             self.cancel();
         }
@@ -99,8 +123,8 @@ impl Scope {
     pub(crate) fn cancel(&self) {
         if self.stage.get() == Stage::Active {
             self.stage.set(Stage::Expired);
-            self.marks.requested.set(self.task.core().next_request());
-            wake(&self.task);
+            self.marks.requested.set(self.task().core().next_request());
+            wake(self.task());
         }
     }
 
@@ -113,7 +137,7 @@ impl Scope {
     pub(crate) fn renew_outside(&self) {
         let renew = |marks: &Marks| {
             if marks.requested.get() > self.entered_at {
-                marks.requested.set(self.task.core().next_request());
+                marks.requested.set(self.task().core().next_request());
             }
         };
         let mut next = self.outer.as_ref();
@@ -124,17 +148,17 @@ impl Scope {
             }
             next = scope.outer.as_ref();
         }
-        renew(&self.task.core().marks);
+        renew(&self.task().core().marks);
     }
 
     /// What was asked for outside is what ended the scope.
     pub(crate) fn deliver_outside(&self) {
-        deliver(self.outer.as_ref(), &self.task, requested_in(self.outer.as_ref(), &self.task));
+        deliver(self.outer.as_ref(), self.task(), requested_in(self.outer.as_ref(), self.task()));
     }
 
     /// Whose scope it is.
     pub(crate) fn task(&self) -> &TaskRef {
-        &self.task
+        self.task.as_ref().expect("a scope in use has a task")
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -147,7 +171,7 @@ impl Scope {
 
     /// Whether a cancel from outside the scope came since it was entered, or was still to be delivered then.
     pub(crate) fn was_cancelled_from_outside(&self) -> bool {
-        requested_in(self.outer.as_ref(), &self.task) > self.entered_at
+        requested_in(self.outer.as_ref(), self.task()) > self.entered_at
     }
 
     /// A cancel came since the scope was entered, and nothing of ours waits in it that could see one.
@@ -157,7 +181,7 @@ impl Scope {
 
     /// Marks everything asked for so far as delivered.
     pub(crate) fn deliver(self: &Rc<Scope>) {
-        deliver(Some(self), &self.task, requested_here(self));
+        deliver(Some(self), self.task(), requested_here(self));
     }
 
     /// The end; further requests fall on deaf ears. Returns the timer, to be cancelled.
@@ -173,7 +197,7 @@ fn requested_here(scope: &Scope) -> u64 {
     if scope.shielded.get() {
         return scope.marks.requested.get();
     }
-    let outer = requested_in(scope.outer.as_ref(), &scope.task);
+    let outer = requested_in(scope.outer.as_ref(), scope.task());
     outer.max(scope.marks.requested.get())
 }
 

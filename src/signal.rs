@@ -136,6 +136,37 @@ pub struct Signals {
     heard: Vec<(i32, u32)>,
 }
 
+/// From now on each `signal` of the process has this thread's runtime write down what all its tasks wait for
+/// ([`dump_tasks`](crate::dump_tasks)), with a line before and after it. By custom: [`Signal::USR1`], to standard error.
+///
+/// The loop itself writes, between two steps: one that a task holds up answers later. Until the end of the runtime;
+/// errors of `out` are ignored.
+///
+/// # Errors
+/// As [`signals`].
+///
+/// # Panics
+/// Outside of a runtime.
+///
+/// ```
+/// # ringio::run(async {
+/// ringio::dump_tasks_on(ringio::Signal::USR1, std::io::stderr())
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn dump_tasks_on(signal: Signal, mut out: impl io::Write + 'static) -> io::Result<()> {
+    let mut heard = signals([signal])?;
+    let attendant = async move {
+        while heard.recv().await.is_ok() {
+            let text = context::with(|runtime| runtime.dump());
+            let count = text.lines().count();
+            let _ = write!(out, "{signal}: {count} tasks\n{text}end\n").and_then(|()| out.flush());
+        }
+    };
+    context::with(|runtime| runtime.attend(attendant));
+    Ok(())
+}
+
 impl Signals {
     /// Waits for the next signal. Those that came since the last call are there; of several at once, the lowest number
     /// comes first. (The system itself makes one of the same signal sent twice in a short while.)

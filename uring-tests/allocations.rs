@@ -126,3 +126,36 @@ fn waiting_for_locks_and_events_allocates_nothing() {
         assert_eq!(calls.await, 0);
     });
 }
+
+#[test]
+fn child_of_a_gather_costs_its_task_and_nothing_else() {
+    // The memory of tasks is kept for the next ones, so that a warm round has what is per gather: the list of the tasks, what
+    // has arrived, who waits, the values, and one for the children's numbers.
+    ringio::run(async {
+        let few = in_second_round(async || drop(gathered(10).await)).await;
+        let many = in_second_round(async || drop(gathered(1000).await)).await;
+        assert!(few <= 8 && many <= 8, "{few} for 10, {many} for 1000");
+    });
+}
+
+async fn gathered(count: u32) -> Vec<u32> {
+    let children = (0..count).map(async |number| {
+        yield_now().await?;
+        Ok::<_, CancelledError>(number)
+    });
+    ringio::gather(children).await.unwrap()
+}
+
+#[test]
+fn warm_timeout_allocates_nothing() {
+    ringio::run(async {
+        let round = async || {
+            let limited = ringio::timeout(std::time::Duration::from_secs(3600), async |_| {
+                yield_now().await?;
+                Ok::<_, ringio::Error>(())
+            });
+            limited.await.unwrap();
+        };
+        assert_eq!(in_second_round(round).await, 0);
+    });
+}

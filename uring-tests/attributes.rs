@@ -23,6 +23,28 @@ async fn test_fails_when_its_body_panics() {
     panic!("out of the task");
 }
 
+#[ringio::test(timeout = 20)]
+async fn test_within_its_time_returns() -> io::Result<()> {
+    Ok(sleep(Duration::from_millis(1)).await?)
+}
+
+#[ringio::test(timeout = 0.01)]
+#[should_panic(expected = "the test has not ended within 0.01 s; its tasks:\nTask-")]
+async fn test_beyond_its_time_fails_with_its_tasks() {
+    sleep(Duration::from_secs(3600)).await.unwrap();
+}
+
+#[ringio::test(virtual_time, timeout = 7200)]
+async fn time_of_a_test_is_virtual_with_virtual_time() {
+    sleep(Duration::from_secs(3600)).await.unwrap();
+}
+
+#[ringio::test(seed = 7, timeout = 60)]
+#[should_panic(expected = "within 60 s")]
+async fn test_beyond_its_virtual_time_fails() {
+    sleep(Duration::from_secs(3600)).await.unwrap();
+}
+
 mod returned {
     #[ringio::main]
     pub(super) async fn main() -> Result<u32, std::num::ParseIntError> {

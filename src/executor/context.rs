@@ -133,10 +133,6 @@ pub(crate) fn current_task() -> Option<TaskRef> {
     try_with(|runtime| runtime.current.with(|task| task.cloned()))?
 }
 
-pub(crate) fn current_scope() -> Option<Rc<Scope>> {
-    try_with(|runtime| runtime.scope.with(|scope| scope.cloned()))?
-}
-
 /// Takes one from the budget of the task that runs (S4). Outside of a runtime there is none to keep.
 #[inline]
 pub(crate) fn spend() -> bool {

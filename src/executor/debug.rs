@@ -9,6 +9,8 @@ use crate::clock::Tick;
 pub(super) struct Debug {
     on: Cell<bool>,
     slow: Cell<Duration>,
+    /// A step that takes so long has all tasks listed.
+    stall: Option<Duration>,
 }
 
 /// How long a step may take, when nothing else is said.
@@ -26,14 +28,20 @@ pub(crate) struct Watch {
 
 impl Debug {
     /// `None`: as the environment says (DB1).
-    pub(super) fn new(on: Option<bool>, slow: Option<Duration>) -> Debug {
+    pub(super) fn new(on: Option<bool>, slow: Option<Duration>, stall: Option<Duration>) -> Debug {
         let on = on.unwrap_or_else(|| env::var_os("RINGIO_DEBUG").is_some_and(|value| value == "1"));
-        Debug { on: Cell::new(on), slow: Cell::new(slow.unwrap_or(SLOW)) }
+        Debug { on: Cell::new(on), slow: Cell::new(slow.unwrap_or(SLOW)), stall }
     }
 
     #[inline]
     pub(super) fn is_on(&self) -> bool {
         self.on.get()
+    }
+
+    /// Whether steps are timed.
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        self.on.get() || self.stall.is_some()
     }
 }
 
@@ -60,7 +68,11 @@ impl Runtime {
     #[cold]
     pub(super) fn check_step(&self, task: &TaskRef, began: Tick) {
         let took = began.until(self.port.clock().now());
-        if took >= self.debug.slow.get() {
+        if self.debug.stall.is_some_and(|limit| took >= limit) {
+            let message = format!("one step took {took:?}; behind it stood:\n{}", self.dump());
+            self.report_task(ReportKind::Stall, task, message);
+        }
+        if self.debug.is_on() && took >= self.debug.slow.get() {
             let message = format!("one step took {took:?}; move what blocks or computes for long into to_thread()");
             self.report_task(ReportKind::SlowStep, task, message);
         }

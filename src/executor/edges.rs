@@ -1,38 +1,56 @@
 //! Who waits for whom and for what: looked up when somebody asks.
 
-use std::rc::{Rc, Weak};
+use std::{
+    ops::Range,
+    rc::{Rc, Weak},
+};
 
 use super::{Runtime, TaskRef, context};
 
-/// A task and others that it waits for all the time.
+/// Tasks that wait, and others, of which nothing is noted in themselves, that they wait for.
 pub(crate) trait Family {
-    fn parent(&self) -> TaskRef;
-    fn has(&self, task: &TaskRef) -> bool;
+    fn parents(&self) -> Vec<TaskRef>;
+    /// By their ids; some may have ended.
+    fn members(&self) -> Vec<Range<u64>>;
 }
 
 /// A family's place in the list of its runtime.
-pub(crate) struct Known(usize);
+pub(crate) struct Known {
+    family: Weak<dyn Family>,
+    place: usize,
+}
 
 impl Known {
     pub(crate) fn new(family: &Rc<impl Family + 'static>) -> Known {
         let family: Weak<dyn Family> = Rc::downgrade(family) as _;
-        Known(context::with(|runtime| runtime.families.borrow_mut().insert(family)))
+        let place = context::with(|runtime| runtime.families.borrow_mut().insert(family.clone()));
+        Known { family, place }
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        context::try_with(|runtime| drop(runtime.families.borrow_mut().try_remove(self.0)));
+        context::try_with(|runtime| {
+            let mut families = runtime.families.borrow_mut();
+            // It may be that another runtime runs here now.
+            if families.get(self.place).is_some_and(|known| known.ptr_eq(&self.family)) {
+                families.remove(self.place);
+            }
+        });
     }
 }
 
 impl Runtime {
+    pub(super) fn families(&self) -> Vec<Rc<dyn Family>> {
+        self.families.borrow().iter().filter_map(|(_, family)| family.upgrade()).collect()
+    }
+
     /// The tasks that wait for `task`, in the order of their ids.
     pub(crate) fn awaited_by(&self, task: &TaskRef) -> Vec<TaskRef> {
         let mut waiting = task.core().waiting().0;
-        let families: Vec<Rc<dyn Family>> =
-            self.families.borrow().iter().filter_map(|(_, family)| family.upgrade()).collect();
-        waiting.extend(families.iter().filter(|family| family.has(task)).map(|family| family.parent()));
+        let families = self.families();
+        let has = |family: &&Rc<dyn Family>| family.members().iter().any(|ids| ids.contains(&task.core().id));
+        families.iter().filter(has).for_each(|family| waiting.extend(family.parents()));
         waiting.sort_by_key(|task| task.core().id);
         waiting.dedup_by_key(|task| task.core().id);
         waiting

@@ -12,7 +12,6 @@
 //! Tabulators stand between fields, commas and `; ` in lists; `\t`, `\n` and `\\` for themselves in a field. Without the last line it was cut off.
 
 use std::{
-    collections::BTreeMap,
     env,
     fmt::{self, Write},
     future::poll_fn,
@@ -22,9 +21,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Alarm, Runtime, TaskRef, Waiter, context, wait};
+use super::{Alarm, Runtime, Waiter, context, wait};
 use crate::{
-    clock::Tick,
     op::{Acceptor, Segment, Socket, Taken},
     sys,
 };
@@ -48,7 +46,7 @@ pub(super) fn begin(runtime: &Runtime) -> io::Result<()> {
         io::Error::new(error.kind(), text)
     })?;
     let acceptor = Acceptor::new(&runtime.port, listener);
-    runtime.inspector.replace(Some(runtime.spawn_unlisted(serve(acceptor))));
+    runtime.attend(serve(acceptor));
     runtime.inspected.set(true);
     Ok(())
 }
@@ -101,27 +99,18 @@ fn answer(socket: &Rc<Socket>) {
 }
 
 fn describe(runtime: &Runtime) -> String {
-    let waits = waits(runtime);
-    let now = runtime.port.clock().now();
     let mut text = format!("{GREETING} {}\n", sys::this_thread());
-    for task in runtime.all_tasks().iter().filter(|task| !task.is_done()) {
-        let core = task.core();
-        let awaiters: Vec<String> = core.waiting().0.iter().map(|awaiter| awaiter.core().id.to_string()).collect();
-        let waits: &[String] = waits.get(&core.id).map_or(&[], Vec::as_slice);
-        let state = match (task.is_scheduled(), core.cancelling.get() > 0) {
-            (_, true) => "cancelling",
-            (true, false) => "ready",
-            (false, false) => "waiting",
-        };
+    for task in runtime.snapshot() {
+        let awaiters: Vec<String> = task.awaited_by.iter().map(u64::to_string).collect();
         let fields = [
-            &core.id.to_string(),
-            &*core.name(),
-            state,
-            task.body_type(),
-            &core.spawned_at.to_string(),
+            &task.id.to_string(),
+            &*task.name,
+            &task.state.to_string(),
+            task.body_type_name,
+            &task.spawned_at.to_string(),
             &awaiters.join(","),
-            &waits.join("; "),
-            &core.stepped().map_or_else(String::new, |at| at.until(now).as_millis().to_string()),
+            &task.waits_for.join("; "),
+            &task.idle.map_or_else(String::new, |idle| idle.as_millis().to_string()),
         ];
         text.push_str("task");
         for field in fields {
@@ -131,42 +120,6 @@ fn describe(runtime: &Runtime) -> String {
     }
     text.push_str("end\n");
     text
-}
-
-/// What each task waits for, by its id: operations, times, and the ends of other tasks.
-fn waits(runtime: &Runtime) -> BTreeMap<u64, Vec<String>> {
-    let mut waits: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    let mut add = |task: &TaskRef, what: String| waits.entry(task.core().id).or_default().push(what);
-    runtime.port.each_awaited(|waker, awaited| {
-        if let Some(task) = TaskRef::of_waker(waker) {
-            let what = awaited.fd.map_or_else(|| awaited.name.to_owned(), |fd| format!("{} fd {fd}", awaited.name));
-            add(&task, what);
-        }
-    });
-    let now = runtime.port.clock().now();
-    for (deadline, alarm) in runtime.timers.borrow().each() {
-        match alarm {
-            Alarm::Wake(Waiter::Task(task)) => add(task, format!("sleep {}", Left(now, deadline))),
-            Alarm::Expire(scope) => add(scope.task(), format!("timeout {}", Left(now, deadline))),
-            Alarm::Wake(Waiter::Foreign(_) | Waiter::Arrival(..)) | Alarm::Watch(_) => {}
-        }
-    }
-    for task in runtime.all_tasks() {
-        let core = task.core();
-        for awaiter in &core.waiting().0 {
-            add(awaiter, format!("task {}", core.id));
-        }
-    }
-    waits
-}
-
-/// How long it is from one tick to another.
-struct Left(Tick, Tick);
-
-impl fmt::Display for Left {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} s", self.0.until(self.1).as_secs_f64())
-    }
 }
 
 struct Escaped<'a>(&'a str);

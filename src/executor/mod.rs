@@ -15,6 +15,7 @@ mod runner;
 mod runtime;
 #[cfg(feature = "testing")]
 mod simulated;
+mod snapshot;
 mod timers;
 mod turn;
 mod vars;
@@ -29,5 +30,6 @@ pub(crate) use pool::{Refused, Ticket};
 pub use report::{ErrorReport, ReportKind};
 pub use runner::{Runner, RunnerBuilder, at_close, driver_report, run};
 pub(crate) use runtime::{Runtime, Seed, call_back, report_unseen};
+pub use snapshot::{TaskSnapshot, TaskState};
 pub(crate) use timers::{Alarm, TimerKey};
 pub(crate) use vars::{Vars, current_vars, own_vars};

@@ -43,6 +43,9 @@ pub enum ReportKind {
     NoThread,
     /// In debug mode: one step of a task held the loop up.
     SlowStep,
+    /// One step of a task held the loop up for so long that all tasks are listed
+    /// ([`RunnerBuilder::dump_on_stall`](crate::RunnerBuilder::dump_on_stall)).
+    Stall,
     /// In debug mode: a wait was made and never awaited.
     NeverAwaited,
     /// In debug mode: no wait has seen a cancel for a while.

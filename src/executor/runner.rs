@@ -85,6 +85,7 @@ pub struct RunnerBuilder {
     shutdown_timeout: Option<Duration>,
     debug: Option<bool>,
     slow: Option<Duration>,
+    stall: Option<Duration>,
     threads_max: usize,
     thread_timeout: Duration,
     ctrl_c: bool,
@@ -126,6 +127,7 @@ impl Runner {
             shutdown_timeout: Some(SHUTDOWN_TIMEOUT),
             debug: None,
             slow: None,
+            stall: None,
             threads_max: threads_max_usual(),
             thread_timeout: THREAD_TIMEOUT,
             ctrl_c: true,
@@ -256,6 +258,13 @@ impl RunnerBuilder {
         self
     }
 
+    /// A step of a task that takes longer than this is reported when it is over, in debug mode or not, with what all tasks
+    /// wait for ([`dump_tasks`](crate::dump_tasks)). Off unless set; it costs two looks at the clock a step.
+    pub fn dump_on_stall(mut self, limit: impl Into<Option<Duration>>) -> RunnerBuilder {
+        self.stall = limit.into();
+        self
+    }
+
     /// How many threads there may be for calls that block ([`to_thread`](crate::to_thread), look-ups of names). At least
     /// one.
     pub fn threads_max(mut self, threads: usize) -> RunnerBuilder {
@@ -326,7 +335,7 @@ impl RunnerBuilder {
     /// # Errors
     /// As [`Runner::new`].
     pub fn build(self) -> io::Result<Runner> {
-        let settings = Settings { threads_max: self.threads_max, debug: Debug::new(self.debug, self.slow) };
+        let settings = Settings { threads_max: self.threads_max, debug: Debug::new(self.debug, self.slow, self.stall) };
         let runtime = Runtime::open(&self.config, self.handler, settings)?;
         // A simulated process is not one that another can look at.
         let is_real = runtime.port.calls().world().is_none();

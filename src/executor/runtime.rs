@@ -40,6 +40,8 @@ pub(crate) struct Runtime {
     /// The task that is being polled, and the scope it is in; no scope is its root scope.
     pub(super) current: Lent<TaskRef>,
     pub(super) scope: Lent<Rc<Scope>>,
+    /// Of those that were left, for the next ones.
+    pub(crate) scopes: RefCell<Vec<Rc<Scope>>>,
     /// A context that was entered for a while, or that of what belongs to no task.
     pub(super) ambient: RefCell<Option<Vars>>,
     /// The context of main futures, once there is one.
@@ -59,8 +61,8 @@ pub(crate) struct Runtime {
     /// New tasks are cancelled at once.
     pub(super) closing: Cell<bool>,
     pub(super) alive: Alive,
-    /// Answers whoever asks for the tasks, if that was asked for.
-    pub(super) inspector: RefCell<Option<TaskRef>>,
+    /// Tasks that nobody sees, which run until the end: such as answer whoever asks for the tasks.
+    pub(super) attendants: RefCell<Vec<TaskRef>>,
     pub(super) inspected: Cell<bool>,
     ids: Cell<(u64, u64)>,
     handler: Handler,
@@ -101,6 +103,7 @@ impl Runtime {
             tasks: Registry::default(),
             current: Lent::default(),
             scope: Lent::default(),
+            scopes: RefCell::default(),
             ambient: RefCell::new(None),
             base: RefCell::new(current_vars().and_then(|vars| vars.copied())),
             budget: Cell::new(BUDGET),
@@ -113,7 +116,7 @@ impl Runtime {
             finalizers: RefCell::default(),
             closing: Cell::new(false),
             alive: Alive::default(),
-            inspector: RefCell::default(),
+            attendants: RefCell::default(),
             inspected: Cell::new(false),
             ids: Cell::new((0, 0)),
             handler: handler.unwrap_or_else(|| Rc::new(print)),
@@ -172,6 +175,12 @@ impl Runtime {
         let typed = Typed::of_static::<_, Nothing>(body, core, &self.inbox, &self.spares);
         self.schedule(typed.task());
         typed.task().clone()
+    }
+
+    /// As `spawn_unlisted`; it is dropped at the end of the runtime.
+    pub(crate) fn attend(&self, body: impl Future<Output = ()> + 'static) {
+        let task = self.spawn_unlisted(body);
+        self.attendants.borrow_mut().push(task);
     }
 
     /// T6, T7: each in its context, on a later turn; one that panics keeps nobody from being called.
@@ -335,10 +344,10 @@ impl Runtime {
 
     /// Drops the bodies of tasks that did not end.
     pub(super) fn drop_tasks(&self) {
-        let inspector = self.inspector.take();
-        if let Some(inspector) = inspector {
-            self.drop_stage(&inspector);
-            self.end(&inspector, Ending::Cancelled);
+        let attendants = self.attendants.take();
+        for attendant in attendants {
+            self.drop_stage(&attendant);
+            self.end(&attendant, Ending::Cancelled);
         }
         for task in self.all_tasks() {
             self.drop_stage(&task);

@@ -75,7 +75,7 @@ impl Runtime {
         }
         self.budget.set(BUDGET);
         let task = running.insert(task);
-        let began = self.debug.is_on().then(|| self.port.clock().now());
+        let began = self.debug.is_timed().then(|| self.port.clock().now());
         let ended = self.current.during(task, || task.run());
         if let Some(began) = began {
             self.check_step(task, began);
@@ -100,7 +100,13 @@ impl Runtime {
     /// Tasks are ready, and that is all there is to this turn.
     #[inline]
     fn is_quiet(&self) -> bool {
-        self.ready.len() > 0 && self.port.is_quiet() && self.timers.borrow().next_deadline().is_none()
+        self.ready.len() > 0 && self.port.is_quiet() && !self.is_timer_due()
+    }
+
+    #[inline]
+    fn is_timer_due(&self) -> bool {
+        let next = self.timers.borrow_mut().next_deadline();
+        next.is_some_and(|deadline| deadline <= self.port.clock().now())
     }
 
     /// True when the kernel may have answered something.
@@ -127,7 +133,7 @@ impl Runtime {
 
     #[inline]
     fn next_due(&self) -> Option<Tick> {
-        let timer = self.timers.borrow().next_deadline();
+        let timer = self.timers.borrow_mut().next_deadline();
         let chore = self.port.next_chore();
         match (timer, chore) {
             (Some(timer), Some(chore)) => Some(timer.min(chore)),

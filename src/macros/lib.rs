@@ -46,7 +46,18 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # fn main() {}
 /// ```
 ///
-/// These options need ringio's feature `testing`:
+/// With `timeout = SECONDS` it fails when it takes longer, and says what its tasks wait for. One that keeps its thread busy
+/// is not interrupted.
+///
+/// ```
+/// #[ringio::test(timeout = 2.5)]
+/// async fn a_wait_ends() {
+///     ringio::sleep(std::time::Duration::from_millis(1)).await.unwrap();
+/// }
+/// # fn main() {}
+/// ```
+///
+/// These options need ringio's feature `testing`; with them, a timeout is one of virtual time:
 ///
 /// * `virtual_time`: in a simulated kernel that is kind, where time jumps to the next timer
 ///   ([`run_virtual`](https://docs.rs/ringio/latest/ringio/testing/fn.run_virtual.html)).

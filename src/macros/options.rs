@@ -53,7 +53,7 @@ impl Options {
 
     /// How a test is run: a path or an expression that is called with its future.
     pub(crate) fn into_runner(self) -> Result<String, Refusal> {
-        let (mut is_virtual, mut seed, mut faults) = (false, None, None);
+        let (mut is_virtual, mut seed, mut faults, mut timeout) = (false, None, None, None);
         for Choice { name, value, at } in self.list {
             let refuse = |why: String| Err(refusal(self.attribute, at, why));
             match (name.as_str(), value) {
@@ -61,21 +61,29 @@ impl Options {
                 ("faults", None) => faults = Some(at),
                 ("seed", Some(number)) if is_number(&number) => seed = Some(number),
                 ("seed", _) => return refuse("expects a number for `seed`, as in `seed = 7`".to_owned()),
+                ("timeout", Some(number)) if is_seconds(&number) => timeout = Some(number),
+                ("timeout", _) => return refuse("expects seconds for `timeout`, as in `timeout = 2.5`".to_owned()),
                 ("virtual_time" | "faults", Some(_)) => return refuse(format!("has no value for `{name}`")),
                 (_, _) => {
-                    return refuse(format!("has no option `{name}`; there are `virtual_time`, `seed = N`, `faults`"));
+                    let known = "`virtual_time`, `seed = N`, `faults`, `timeout = SECONDS`";
+                    return refuse(format!("has no option `{name}`; there are {known}"));
                 }
             }
         }
-        match (seed, faults) {
-            (Some(seed), None) => Ok(format!("{}.faults(::ringio::testing::Faults::empty()).run", simulated(&seed))),
-            (Some(seed), Some(_)) => Ok(format!("{}.run", simulated(&seed))),
+        let run = match (seed, faults) {
+            (Some(seed), None) => format!("{}.faults(::ringio::testing::Faults::empty()).run", simulated(&seed)),
+            (Some(seed), Some(_)) => format!("{}.run", simulated(&seed)),
             (None, Some(at)) => {
-                Err(refusal(self.attribute, at, "draws faults from a seed: write `seed = N` as well".to_owned()))
+                let why = "draws faults from a seed: write `seed = N` as well".to_owned();
+                return Err(refusal(self.attribute, at, why));
             }
-            (None, None) if is_virtual => Ok("::ringio::testing::run_virtual".to_owned()),
-            (None, None) => Ok("::ringio::run".to_owned()),
-        }
+            (None, None) if is_virtual => "::ringio::testing::run_virtual".to_owned(),
+            (None, None) => "::ringio::run".to_owned(),
+        };
+        Ok(match timeout {
+            Some(seconds) => format!("(|body| {run}(::ringio::test_in_time(body, {seconds} as f64)))"),
+            None => run,
+        })
     }
 }
 
@@ -89,6 +97,11 @@ fn refusal(attribute: &str, at: Span, why: String) -> Refusal {
 
 fn is_mark(token: &TokenTree, mark: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == mark)
+}
+
+/// As below.
+fn is_seconds(literal: &str) -> bool {
+    literal.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// The compiler says what else may be wrong with it.

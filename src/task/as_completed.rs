@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     fmt,
     future::Future,
     panic::Location,
@@ -14,11 +13,7 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{
-    Task,
-    several::{Several, as_task},
-    sleep::Deadline,
-};
+use super::{Task, several::Several, sleep::Deadline};
 use crate::{
     error::{CancelledError, Error, Outcome, TaskError, TimeoutError},
     scope::CancelPoint,
@@ -64,9 +59,10 @@ where
     ValueOf<I::Item>: 'static,
 {
     let caller = Location::caller();
-    let tasks: BTreeMap<usize, _> = futures.into_iter().map(|future| as_task(future, caller)).enumerate().collect();
-    let several = Several::new(tasks.values().map(|task| task.task().clone()).collect());
-    let shared = Shared { several, tasks, deadline: None, told: false };
+    let futures = futures.into_iter();
+    let mut several = Several::each(futures.size_hint().0);
+    let tasks: Vec<_> = futures.map(|future| Some(several.add(future, caller))).collect();
+    let shared = Shared { several, left: tasks.len(), tasks, deadline: None, told: false };
     AsCompleted { shared: Rc::new(RefCell::new(shared)), timeout: None, point: CancelPoint::default() }
 }
 
@@ -76,7 +72,9 @@ type ErrorOf<F> = <<F as Future>::Output as Outcome>::Error;
 
 struct Shared<T, E> {
     several: Several,
-    tasks: BTreeMap<usize, Task<T, E>>,
+    /// Until they are given.
+    tasks: Vec<Option<Task<T, E>>>,
+    left: usize,
     deadline: Option<Deadline>,
     /// That the time is up was said.
     told: bool,
@@ -85,7 +83,8 @@ struct Shared<T, E> {
 impl<T, E> Shared<T, E> {
     fn next(&mut self) -> Option<Task<T, E>> {
         let index = self.several.next()?;
-        self.tasks.remove(&index)
+        self.left -= 1;
+        self.tasks[index].take()
     }
 
     fn start(&mut self, timeout: Option<Duration>) {
@@ -126,7 +125,7 @@ impl<T, E> AsCompleted<T, E> {
 
     /// How many have not been given yet.
     pub fn len(&self) -> usize {
-        self.shared.borrow().tasks.len()
+        self.shared.borrow().left
     }
 
     /// Whether all have been given.
@@ -136,7 +135,7 @@ impl<T, E> AsCompleted<T, E> {
 
     /// Cancels those that have not ended.
     pub fn cancel_rest(&self) {
-        for task in self.shared.borrow().tasks.values() {
+        for task in self.shared.borrow().tasks.iter().flatten() {
             task.cancel();
         }
     }
@@ -151,8 +150,8 @@ impl<T, E> AsCompleted<T, E> {
         }
         let next = match shared.next() {
             Some(task) => Some(Ok(task)),
-            None if shared.tasks.is_empty() || shared.told => None,
-            None if shared.several.arrivals().is_overdue() => {
+            None if shared.left == 0 || shared.told => None,
+            None if shared.several.is_overdue() => {
                 shared.told = true;
                 Some(Err(TimeoutError.into()))
             }
@@ -161,7 +160,7 @@ impl<T, E> AsCompleted<T, E> {
                     return Poll::Ready(Some(Err(cancelled.into())));
                 }
                 shared.start(self.timeout);
-                shared.several.arrivals().wait(cx.waker());
+                shared.several.wait(cx.waker());
                 return Poll::Pending;
             }
         };
@@ -240,14 +239,14 @@ impl<T, E: TaskError + From<TimeoutError>> Future for NextCompleted<T, E> {
         }
         let mut shared = this.shared.borrow_mut();
         let Some(mut task) = shared.next() else {
-            if shared.several.arrivals().is_overdue() {
+            if shared.several.is_overdue() {
                 this.point.end();
                 return Poll::Ready(Err(TimeoutError.into()));
             }
             if !begun && this.point.begin(cx.waker()).is_err() {
                 return Poll::Ready(Err(CancelledError.into()));
             }
-            shared.several.arrivals().wait(cx.waker());
+            shared.several.wait(cx.waker());
             return Poll::Pending;
         };
         drop(shared);

@@ -8,11 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{
-    AnyTask, Task,
-    handle::hand_down,
-    several::{Several, as_task},
-};
+use super::{AnyTask, Task, handle::hand_down, several::Several};
 use crate::{
     error::{CancelledError, Outcome, TaskError},
     executor::TaskRef,
@@ -48,7 +44,9 @@ where
     <<I::Item as Future>::Output as Outcome>::Value: 'static,
 {
     let caller = Location::caller();
-    Gather::new(futures.into_iter().map(|future| as_task(future, caller)).collect())
+    let mut several = Several::failing();
+    let batch = futures.into_iter().map(|future| several.add(future, caller)).collect();
+    Gather::new(batch, several)
 }
 
 /// The tasks that futures of the type `F` become.
@@ -70,26 +68,40 @@ pub type Tasks<F> = Vec<Task<<<F as Future>::Output as Outcome>::Value, <<F as F
 #[macro_export]
 macro_rules! gather {
     ($($future:expr),+ $(,)?) => {
-        $crate::gather_tasks(($($crate::task_of($future),)+))
+        {
+            let mut gathering = $crate::Gathering::begin();
+            let tasks = ($(gathering.task($future),)+);
+            gathering.gather(tasks)
+        }
     };
 }
 
 /// What `gather!` calls.
 #[doc(hidden)]
-#[track_caller]
-pub fn task_of<F>(future: F) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
-where
-    F: Future + 'static,
-    F::Output: Outcome,
-    <F::Output as Outcome>::Value: 'static,
-{
-    as_task(future, Location::caller())
+#[allow(missing_debug_implementations)]
+pub struct Gathering {
+    several: Several,
 }
 
-/// What `gather!` calls.
 #[doc(hidden)]
-pub fn gather_tasks<B: Batch>(batch: B) -> Gather<B> {
-    Gather::new(batch)
+impl Gathering {
+    pub fn begin() -> Gathering {
+        Gathering { several: Several::failing() }
+    }
+
+    #[track_caller]
+    pub fn task<F>(&mut self, future: F) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+        <F::Output as Outcome>::Value: 'static,
+    {
+        self.several.add(future, Location::caller())
+    }
+
+    pub fn gather<B: Batch>(self, tasks: B) -> Gather<B> {
+        Gather::new(tasks, self.several)
+    }
 }
 
 /// Tasks with results of known types: a vector of tasks of one type, or a tuple of tasks with one type of error.
@@ -108,7 +120,8 @@ mod private {
         /// The one type of error.
         type Error;
 
-        fn tasks(&self) -> Vec<AnyTask>;
+        fn len(&self) -> usize;
+        fn task(&self, index: usize) -> AnyTask;
         fn is_ok(&self, index: usize) -> bool;
         /// Of a task that is done and has no value.
         fn take_error(&mut self, index: usize) -> Self::Error;
@@ -138,8 +151,12 @@ impl<T, E: TaskError> private::Batch for Vec<Task<T, E>> {
     type Results = Vec<Result<T, E>>;
     type Error = E;
 
-    fn tasks(&self) -> Vec<AnyTask> {
-        self.iter().map(Task::to_any).collect()
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn task(&self, index: usize) -> AnyTask {
+        self[index].to_any()
     }
 
     fn is_ok(&self, index: usize) -> bool {
@@ -151,11 +168,11 @@ impl<T, E: TaskError> private::Batch for Vec<Task<T, E>> {
     }
 
     fn take_values(&mut self) -> Vec<T> {
-        self.iter_mut().map(value_of).collect()
+        self.drain(..).map(|mut task| value_of(&mut task)).collect()
     }
 
     fn take_results(&mut self) -> Vec<Result<T, E>> {
-        self.iter_mut().map(result_of).collect()
+        self.drain(..).map(|mut task| result_of(&mut task)).collect()
     }
 }
 
@@ -166,8 +183,15 @@ macro_rules! batch_of_tuple {
             type Results = ($(Result<$value, E>,)+);
             type Error = E;
 
-            fn tasks(&self) -> Vec<AnyTask> {
-                vec![$(self.$index.to_any()),+]
+            fn len(&self) -> usize {
+                [$($index),+].len()
+            }
+
+            fn task(&self, index: usize) -> AnyTask {
+                match index {
+                    $($index => self.$index.to_any(),)+
+                    _ => unreachable!("there are not so many tasks"),
+                }
             }
 
             fn is_ok(&self, index: usize) -> bool {
@@ -226,8 +250,7 @@ pub struct GatherResults<B: Batch> {
 }
 
 impl<B: Batch> Gather<B> {
-    fn new(batch: B) -> Gather<B> {
-        let several = Several::new(batch.tasks().into_iter().map(AnyTask::into_ref).collect());
+    fn new(batch: B, several: Several) -> Gather<B> {
         let all = All { batch, several, point: CancelPoint::default(), cancelled: false, failed: None };
         Gather { all, cancel_on_error: false }
     }
@@ -286,12 +309,16 @@ impl<B: Batch> All<B> {
                 let _ = self.point.begin(cx.waker());
             }
         }
-        self.several.arrivals().wait(cx.waker());
+        self.several.wait(cx.waker());
         Poll::Pending
     }
 
     fn cancel_rest(&self) {
-        self.several.tasks().iter().filter(|task| !task.is_done()).for_each(hand_down);
+        self.tasks().filter(|task| !task.is_done()).for_each(|task| hand_down(&task));
+    }
+
+    fn tasks(&self) -> impl Iterator<Item = TaskRef> {
+        (0..self.batch.len()).map(|index| self.batch.task(index).into_ref())
     }
 }
 
@@ -304,7 +331,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let cancel_on_error = self.cancel_on_error;
         let polled = self.all.poll(cx, |all, index| {
-            let is_cancel = all.several.tasks()[index].is_cancelled();
+            let is_cancel = all.batch.task(index).cancelled();
             // A cancel of ours ends them; it is no failure, and does not hide one.
             if !(all.cancelled && is_cancel) && all.failed.is_none() {
                 all.failed = Some(index);
@@ -318,8 +345,10 @@ where
             return Poll::Pending;
         }
         let all = &mut self.all;
-        // GA2: what the others still end with is nobody's business.
-        all.several.tasks().iter().for_each(TaskRef::silence);
+        if all.failed.is_some() || all.cancelled {
+            // GA2: what the others still end with is nobody's business.
+            all.tasks().for_each(|task| task.silence());
+        }
         Poll::Ready(match all.failed {
             Some(index) => Err(all.batch.take_error(index)),
             None if all.cancelled => Err(CancelledError.into()),
@@ -336,7 +365,7 @@ impl<B: Batch> Future for GatherResults<B> {
             return Poll::Pending;
         }
         let all = &mut self.all;
-        all.several.tasks().iter().for_each(TaskRef::silence);
+        all.tasks().for_each(|task| task.silence());
         Poll::Ready(if all.cancelled { Err(CancelledError) } else { Ok(all.batch.take_results()) })
     }
 }

@@ -37,8 +37,54 @@ pub struct CallGraph {
     pub awaited_by: Vec<CallGraph>,
 }
 
-/// Who waits for `task` (`None`: the current one), and who for those. Of each call stack the newest `limit` lines, or the
-/// oldest, if it is negative. `None` outside of a task.
+/// How much of call stacks is wanted: a number alone is a limit, `None` is all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameLimits {
+    limit: Option<isize>,
+    depth: usize,
+}
+
+impl FrameLimits {
+    /// All of them.
+    pub fn new() -> FrameLimits {
+        FrameLimits::default()
+    }
+
+    /// Of each call stack the newest `limit` lines, or the oldest, if it is negative; `None` for all.
+    pub fn limit(mut self, limit: impl Into<Option<isize>>) -> FrameLimits {
+        self.limit = limit.into();
+        self
+    }
+
+    /// Leaves out so many of the newest lines of the task that asks (none unless set), and of no other.
+    pub fn depth(mut self, depth: usize) -> FrameLimits {
+        self.depth = depth;
+        self
+    }
+
+    fn cut(self, frames: &mut Vec<Frame>) {
+        match self.limit {
+            Some(limit) if limit >= 0 => drop(frames.drain(..frames.len().saturating_sub(limit.unsigned_abs()))),
+            Some(limit) => frames.truncate(limit.unsigned_abs()),
+            None => {}
+        }
+    }
+}
+
+impl From<isize> for FrameLimits {
+    fn from(limit: isize) -> FrameLimits {
+        FrameLimits::new().limit(limit)
+    }
+}
+
+impl From<Option<isize>> for FrameLimits {
+    fn from(limit: Option<isize>) -> FrameLimits {
+        FrameLimits::new().limit(limit)
+    }
+}
+
+/// Who waits for `task` (`None`: the current one), and who for those. Of each call stack the newest `limits` lines, or the
+/// oldest, if it is a negative number; more with [`FrameLimits`]. `None` outside of a task.
 ///
 /// ```
 /// # ringio::run(async {
@@ -52,34 +98,33 @@ pub struct CallGraph {
 /// # }).unwrap();
 /// ```
 #[doc(alias = "asyncio.capture_call_graph")]
-pub fn capture_call_graph(task: impl Into<Option<AnyTask>>, limit: impl Into<Option<isize>>) -> Option<CallGraph> {
+pub fn capture_call_graph(task: impl Into<Option<AnyTask>>, limits: impl Into<FrameLimits>) -> Option<CallGraph> {
     let task = match task.into() {
         Some(task) => task.into_ref(),
         None => context::current_task()?,
     };
-    Some(graph(&task, limit.into(), &mut Vec::new()))
+    Some(graph(&task, limits.into(), &mut Vec::new()))
 }
 
-fn graph(task: &TaskRef, limit: Option<isize>, path: &mut Vec<u64>) -> CallGraph {
+fn graph(task: &TaskRef, limits: FrameLimits, path: &mut Vec<u64>) -> CallGraph {
     let mut call_stack = frames(task);
-    match limit {
-        Some(limit) if limit >= 0 => drop(call_stack.drain(..call_stack.len().saturating_sub(limit.unsigned_abs()))),
-        Some(limit) => call_stack.truncate(limit.unsigned_abs()),
-        None => {}
+    if context::current_task().is_some_and(|current| current.is(task)) {
+        call_stack.truncate(call_stack.len().saturating_sub(limits.depth));
     }
+    limits.cut(&mut call_stack);
     path.push(task.core().id);
     let waiting = context::try_with(|runtime| runtime.awaited_by(task)).unwrap_or_default();
     let awaited_by = waiting.iter().filter(|task| !path.contains(&task.core().id)).cloned().collect::<Vec<_>>();
-    let awaited_by = awaited_by.iter().map(|task| graph(task, limit, path)).collect();
+    let awaited_by = awaited_by.iter().map(|task| graph(task, limits, path)).collect();
     path.pop();
     CallGraph { task: AnyTask::new(task.clone()), call_stack, awaited_by }
 }
 
 /// [`capture_call_graph`] as text.
 #[doc(alias = "asyncio.format_call_graph")]
-pub fn format_call_graph(task: impl Into<Option<AnyTask>>, limit: impl Into<Option<isize>>) -> String {
+pub fn format_call_graph(task: impl Into<Option<AnyTask>>, limits: impl Into<FrameLimits>) -> String {
     let mut text = String::new();
-    if let Some(graph) = capture_call_graph(task, limit) {
+    if let Some(graph) = capture_call_graph(task, limits) {
         describe(&graph, 0, &mut text);
     }
     text
@@ -110,25 +155,20 @@ fn describe(graph: &CallGraph, depth: usize, text: &mut String) {
 #[doc(alias = "asyncio.print_call_graph")]
 pub fn print_call_graph(
     task: impl Into<Option<AnyTask>>,
-    limit: impl Into<Option<isize>>,
+    limits: impl Into<FrameLimits>,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    out.write_all(format_call_graph(task, limit).as_bytes())
+    out.write_all(format_call_graph(task, limits).as_bytes())
 }
 
-/// Writes what every task of this thread's runtime waits for, as far as that is known, one line each.
+/// Writes what every task of this thread's runtime waits for, as far as that is known, one line each. See also
+/// [`dump_tasks_on`](crate::dump_tasks_on) and [`RunnerBuilder::dump_on_stall`](crate::RunnerBuilder::dump_on_stall).
 ///
 /// # Errors
 /// Those of `out`.
 pub fn dump_tasks(out: &mut dyn io::Write) -> io::Result<()> {
-    let tasks = context::try_with(|runtime| runtime.all_tasks()).unwrap_or_default();
-    for task in tasks {
-        let waits = context::try_with(|runtime| runtime.wait_of(&task)).flatten();
-        let waits = waits.unwrap_or_else(|| "something that is not known".to_owned());
-        let (name, place) = (task.core().name(), task.core().spawned_at);
-        writeln!(out, "{name} (spawned at {place}) waits for {waits}")?;
-    }
-    Ok(())
+    let text = context::try_with(|runtime| runtime.dump()).unwrap_or_default();
+    out.write_all(text.as_bytes())
 }
 
 fn frames(task: &TaskRef) -> Vec<Frame> {

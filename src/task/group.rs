@@ -12,6 +12,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     future::Future,
+    ops::Range,
     panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     rc::Rc,
@@ -37,7 +38,7 @@ pub struct TaskGroup<E> {
 struct State<E> {
     /// That of the body.
     scope: Rc<Scope>,
-    children: RefCell<Slab<Option<TaskRef>>>,
+    children: RefCell<Slab<TaskRef>>,
     errors: RefCell<Vec<(E, u64)>>,
     panic: RefCell<Option<Box<dyn Any + Send>>>,
     stage: Cell<Stage>,
@@ -159,13 +160,12 @@ impl<E: TaskError> TaskGroup<E> {
             drop(body);
             return settings.spawn(async { Err(CancelledError.into()) });
         }
-        let key = self.state.children.borrow_mut().insert(None);
+        let key = self.state.children.borrow().vacant_key();
         let member = Member { state: self.state.clone(), key };
+        // Nobody takes the place meanwhile: nothing of the user's runs until then.
         let enter = |task: &TaskRef| {
-            // The place is there until the member goes, with the body.
-            if let Some(place) = self.state.children.borrow_mut().get_mut(key) {
-                *place = Some(task.clone());
-            }
+            let at = self.state.children.borrow_mut().insert(task.clone());
+            debug_assert_eq!(at, key);
         };
         settings.spawn_as::<_, Moved, _, _>(Child { body: Some(body), member }, enter)
     }
@@ -194,7 +194,7 @@ impl<E: TaskError> TaskGroup<E> {
 
     /// The tasks of the group that have not ended.
     pub fn tasks(&self) -> Vec<AnyTask> {
-        let mut tasks: Vec<AnyTask> = self.state.members().into_iter().map(AnyTask::new).collect();
+        let mut tasks: Vec<AnyTask> = self.state.each_member(|task| AnyTask::new(task.clone()));
         tasks.sort_unstable();
         tasks
     }
@@ -214,12 +214,12 @@ impl<E> fmt::Debug for TaskGroup<E> {
 }
 
 impl<E> Family for State<E> {
-    fn parent(&self) -> TaskRef {
-        self.scope.task().clone()
+    fn parents(&self) -> Vec<TaskRef> {
+        vec![self.scope.task().clone()]
     }
 
-    fn has(&self, task: &TaskRef) -> bool {
-        self.children.borrow().iter().any(|(_, child)| child.as_ref().is_some_and(|child| child.is(task)))
+    fn members(&self) -> Vec<Range<u64>> {
+        self.each_member(|child| child.core().id..child.core().id + 1)
     }
 }
 
@@ -236,15 +236,15 @@ impl<E> State<E> {
         }
     }
 
-    fn members(&self) -> Vec<TaskRef> {
-        self.children.borrow().iter().filter_map(|(_, task)| task.clone()).collect()
+    fn each_member<R>(&self, mut look: impl FnMut(&TaskRef) -> R) -> Vec<R> {
+        self.children.borrow().iter().map(|(_, task)| look(task)).collect()
     }
 
     /// Cancels children and body, once.
     fn abort(&self) {
         if self.stage.get() == Stage::Open {
             self.stage.set(Stage::Aborting);
-            for task in self.members() {
+            for task in self.each_member(TaskRef::clone) {
                 request_cancel(&task, None);
             }
             self.scope.cancel();
@@ -414,9 +414,12 @@ struct Member<E> {
 
 impl<E> Drop for Member<E> {
     fn drop(&mut self) {
-        let gone = self.state.children.borrow_mut().remove(self.key);
+        let mut children = self.state.children.borrow_mut();
+        let gone = children.try_remove(self.key);
+        let was_last = children.is_empty();
+        drop(children);
         drop(gone);
-        if self.state.children.borrow().is_empty() {
+        if was_last {
             self.state.wake();
         }
     }
@@ -444,23 +447,28 @@ impl<T, E: TaskError, F: Future<Output = Result<T, E>>> Future for Child<F, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<T, E>> {
         let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(Ended::Moved) };
-        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
-        if let Ok(Poll::Pending) = polled {
-            return Poll::Pending;
-        }
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.body.set(None)));
+        // The body goes within as well: before anybody sees what came of it.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let polled = this.body.as_mut().as_pin_mut()?.poll(cx);
+            if polled.is_ready() {
+                this.body.set(None);
+            }
+            Some(polled)
+        }));
         let state = &this.member.state;
-        let ended = match (polled, dropped) {
-            (Ok(Poll::Ready(result)), Ok(())) => result,
-            (Err(payload), _) | (_, Err(payload)) => {
+        let ended = match polled {
+            Ok(Some(Poll::Pending)) => return Poll::Pending,
+            Ok(Some(Poll::Ready(result))) => result,
+            Ok(None) => return Poll::Ready(Ended::Moved), // it was over before
+            Err(payload) => {
+                // A second panic while the body of the first one goes says nothing more.
+                drop(catch_unwind(AssertUnwindSafe(|| this.body.set(None))));
                 if state.stage.get() == Stage::Over {
                     resume_unwind(payload); // there is nobody to give it to
                 }
                 state.panicked(payload);
                 return Poll::Ready(Ended::Moved);
             }
-            (Ok(Poll::Pending), Ok(())) => return Poll::Pending,
         };
         Poll::Ready(match result_of(ended, state) {
             Some(Ok(value)) => Ended::Value(value),

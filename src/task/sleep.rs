@@ -1,7 +1,9 @@
 //! Waiting for time to pass.
 
 use std::{
+    fmt,
     future::Future,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -10,7 +12,7 @@ use std::{
 
 use crate::{
     clock::Tick,
-    error::CancelledError,
+    error::{CancelledError, Error, TaskError},
     executor::{Alarm, Arrivals, DEADLINE, TimerKey, Waiter, context},
     scope::CancelPoint,
 };
@@ -51,13 +53,77 @@ pub async fn sleep_with<T>(delay: Duration, value: T) -> Result<T, CancelledErro
 
 /// [`sleep`] for a number of seconds; for nothing or less it lets the others run once.
 ///
-/// # Panics
-/// When `seconds` is not a number.
-#[track_caller]
-pub fn sleep_secs(seconds: f64) -> Sleep {
-    assert!(!seconds.is_nan(), "sleep_secs: the delay is not a number");
+/// # Errors
+/// When `seconds` is not a number, and when the wait is cancelled.
+///
+/// # Cancellation
+/// **Nothing lost**: the timer goes at once.
+///
+/// ```
+/// # ringio::run(async {
+/// ringio::sleep_secs(0.001).await?;
+/// assert_eq!(ringio::sleep_secs(f64::NAN).await, Err(ringio::SleepError::NotANumber));
+/// # Ok::<_, ringio::SleepError>(()) }).unwrap();
+/// ```
+pub async fn sleep_secs(seconds: f64) -> Result<(), SleepError> {
+    if seconds.is_nan() {
+        return Err(SleepError::NotANumber);
+    }
     // What is too large for a Duration is for ever.
-    sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+    sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)).await?;
+    Ok(())
+}
+
+/// Why [`sleep_secs`] did not sleep to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SleepError {
+    /// The wait was cancelled.
+    Cancelled(CancelledError),
+    /// The delay was not a number.
+    NotANumber,
+}
+
+impl fmt::Display for SleepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SleepError::Cancelled(error) => error.fmt(f),
+            SleepError::NotANumber => f.write_str("the delay is not a number (NaN); check what computes it"),
+        }
+    }
+}
+
+impl std::error::Error for SleepError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let SleepError::Cancelled(error) = self { Some(error) } else { None }
+    }
+}
+
+impl From<CancelledError> for SleepError {
+    fn from(error: CancelledError) -> SleepError {
+        SleepError::Cancelled(error)
+    }
+}
+
+impl From<SleepError> for io::Error {
+    fn from(error: SleepError) -> io::Error {
+        match error {
+            SleepError::Cancelled(error) => error.into(),
+            SleepError::NotANumber => io::Error::new(io::ErrorKind::InvalidInput, error),
+        }
+    }
+}
+
+impl From<SleepError> for Error {
+    fn from(error: SleepError) -> Error {
+        io::Error::from(error).into()
+    }
+}
+
+impl TaskError for SleepError {
+    fn as_cancelled(&self) -> Option<&CancelledError> {
+        if let SleepError::Cancelled(error) = self { Some(error) } else { None }
+    }
 }
 
 /// Waits until `deadline`.

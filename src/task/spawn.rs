@@ -29,18 +29,6 @@ where
     Settings::at(Location::caller()).spawn(body)
 }
 
-/// [`create_task`] on behalf of somebody.
-pub(super) fn spawn_at<F>(
-    body: F,
-    spawned_at: &'static Location<'static>,
-) -> Task<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>
-where
-    F: Future + 'static,
-    F::Output: Outcome,
-{
-    Settings::at(spawned_at).spawn(body)
-}
-
 /// Settings of a new task; made by [`Task::builder`].
 #[derive(Default)]
 #[must_use = "call spawn()"]
@@ -165,15 +153,21 @@ impl<O: Outcome> Finish<O> for AsResult {
     type Result = Result<O::Value, O::Error>;
 
     fn finish(output: O) -> (Self::Result, Ending) {
-        let cancelled = output.is_cancelled();
-        let result = output.into_result();
-        let ending = match &result {
-            Ok(_) => Ending::Value,
-            Err(_) if cancelled => Ending::Cancelled,
-            Err(_) => Ending::Error,
-        };
-        (result, ending)
+        ended(output)
     }
+}
+
+/// An outcome as a plain `Result`, and how the task ends with it.
+#[inline]
+pub(super) fn ended<O: Outcome>(output: O) -> (Result<O::Value, O::Error>, Ending) {
+    let cancelled = output.is_cancelled();
+    let result = output.into_result();
+    let ending = match &result {
+        Ok(_) => Ending::Value,
+        Err(_) if cancelled => Ending::Cancelled,
+        Err(_) => Ending::Error,
+    };
+    (result, ending)
 }
 
 /// The task that runs now; `None` outside of any.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Task;
+use super::{Task, sleep_secs};
 use crate::{
     clock::Tick,
     error::{CancelledError, InvalidStateError, Outcome, TimeoutError},
@@ -124,22 +124,50 @@ where
 {
     let Some(scope) = Scope::open() else { panic!("a timeout was awaited outside of a ringio task") };
     let limit = Timeout { scope };
-    let _left = Left(&limit.scope);
-    limit.arm(deadline);
-    let body = pin!(body(&limit));
-    let outcome = Scoped { scope: &limit.scope, body }.await;
-    match outcome {
-        Ok(outcome) if !outcome.is_cancelled() => outcome,
-        Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
-        Ok(outcome) => {
-            if limit.expired() {
-                // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
-                limit.scope.deliver_outside();
+    let outcome = {
+        let _left = Left(&limit.scope);
+        limit.arm(deadline);
+        let body = pin!(body(&limit));
+        match (Scoped { scope: &limit.scope, body }).await {
+            Ok(outcome) if !outcome.is_cancelled() => outcome,
+            Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
+            Ok(outcome) => {
+                if limit.expired() {
+                    // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
+                    limit.scope.deliver_outside();
+                }
+                outcome
             }
-            outcome
+            Err(outcome) => outcome,
         }
-        Err(outcome) => outcome,
-    }
+    };
+    limit.scope.recycle();
+    outcome
+}
+
+/// What `#[ringio::test(timeout = ..)]` calls.
+///
+/// # Cancellation
+/// **Nothing lost** but what `body` says.
+#[doc(hidden)]
+pub async fn test_in_time<F: Future>(body: F, seconds: f64) -> F::Output {
+    let mut body = pin!(body);
+    let mut limit = pin!(sleep_secs(seconds));
+    let mut is_limited = true;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = body.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if is_limited && let Poll::Ready(ended) = limit.as_mut().poll(cx) {
+            is_limited = false; // cancelled with the test, it is over
+            if ended.is_ok() {
+                let tasks = context::with(|runtime| runtime.dump());
+                panic!("the test has not ended within {seconds} s; its tasks:\n{tasks}");
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// The limit of a running [`timeout`]; may be cloned, and moved by others than the body.

@@ -159,7 +159,11 @@ impl<K: AsTask> Wait<K> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text).into());
         }
         self.point.begin(cx.waker())?;
-        let several = Several::new(tasks.iter().map(|task| task.any().into_ref()).collect());
+        let mut several = match self.when {
+            ReturnWhen::FirstCompleted => Several::each(tasks.len()),
+            ReturnWhen::AllCompleted | ReturnWhen::FirstException => Several::failing(),
+        };
+        tasks.iter().for_each(|task| several.add_task(&task.any().into_ref()));
         // WA3: a turn passes even if nothing has to be waited for.
         cx.waker().wake_by_ref();
         self.deadline = self.timeout.map(|timeout| Deadline::after(timeout, several.arrivals().clone()));
@@ -169,15 +173,15 @@ impl<K: AsTask> Wait<K> {
 
     /// Looks at those that have ended since the last time.
     fn is_over(&mut self) -> bool {
-        let Some(several) = &mut self.several else { return true };
+        let (Some(several), Some(tasks)) = (&self.several, &self.tasks) else { return true };
         while let Some(index) = several.next() {
             self.enough |= match self.when {
                 ReturnWhen::AllCompleted => false,
                 ReturnWhen::FirstCompleted => true,
-                ReturnWhen::FirstException => several.tasks()[index].has_failed(),
+                ReturnWhen::FirstException => tasks[index].any().into_ref().has_failed(),
             };
         }
-        self.enough || several.left() == 0 || several.arrivals().is_overdue()
+        self.enough || several.left() == 0 || several.is_overdue()
     }
 }
 
@@ -197,8 +201,8 @@ where
         }
         let point = this.point.check(cx.waker());
         if point.is_ok() && !this.is_over() {
-            if let Some(several) = &this.several {
-                several.arrivals().wait(cx.waker());
+            if let Some(several) = &mut this.several {
+                several.wait(cx.waker());
             }
             return Poll::Pending;
         }

@@ -39,6 +39,8 @@
 
 mod script;
 mod sim;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use crate::driver::sim::Faults;

@@ -14,9 +14,9 @@ use std::{
 
 use crate::{
     error::{CancelledError, Outcome, TaskError, TimeoutError},
-    executor::{Mailbox, Runner, context, current_vars},
+    executor::{Mailbox, Runner, TaskSnapshot, context, current_vars},
     scope::CancelPoint,
-    task::create_task,
+    task::{create_task, current_task},
 };
 
 /// A way to a loop from any thread. It does not keep the loop alive.
@@ -79,6 +79,29 @@ impl LoopHandle {
         <Fut::Output as Outcome>::Error: Send,
     {
         run_coroutine_threadsafe(make, self)
+    }
+
+    /// All tasks of the loop that have not ended, as they are when it comes to it: in the order they were made, without
+    /// the asking itself.
+    ///
+    /// ```
+    /// let mut runner = ringio::Runner::new()?;
+    /// let handle = runner.handle();
+    /// let thread = std::thread::spawn(move || handle.all_tasks().result(None));
+    /// let tasks = runner.run(async {
+    ///     ringio::Task::builder().name("sleeps").spawn(ringio::sleep(std::time::Duration::from_secs(3600)));
+    ///     ringio::to_thread(|| thread.join().unwrap()).await
+    /// })??;
+    /// assert!(tasks.iter().any(|task| task.name == "sleeps"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "asyncio.all_tasks")]
+    pub fn all_tasks(&self) -> ThreadsafeTask<Vec<TaskSnapshot>, CancelledError> {
+        self.spawn(|| async {
+            let own = current_task().map(|task| task.id());
+            let tasks = context::with(|runtime| runtime.snapshot());
+            Ok(tasks.into_iter().filter(|task| Some(task.id) != own).collect())
+        })
     }
 
     /// Whether the loop has ended.

@@ -38,7 +38,7 @@ fn error_is_reported_when_the_handle_goes_after_the_end() {
         drop(task);
         turns(2).await;
     });
-    assert_eq!(kinds, [ReportKind::ErrorNeverRetrieved]);
+    assert_eq!(kinds, [ReportKind::ErrorNeverRetrieved]); // DB6
 }
 
 #[test]

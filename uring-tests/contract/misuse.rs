@@ -31,6 +31,28 @@ fn outside_of_a_runtime_it_says_so() {
 }
 
 #[test]
+fn delay_that_is_not_a_number_is_an_error() {
+    // SL1: ValueError there; what is less than nothing is one turn, what is huge is for ever.
+    on_ring(async || {
+        assert_eq!(ringio::sleep_secs(f64::NAN).await, Err(ringio::SleepError::NotANumber));
+        let error = io::Error::from(ringio::SleepError::NotANumber);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        for seconds in [0.0, -0.0, -1.0, f64::NEG_INFINITY, f64::MIN_POSITIVE, 0.001] {
+            ringio::sleep_secs(seconds).await.unwrap();
+        }
+        for seconds in [f64::INFINITY, f64::MAX, 1e300] {
+            let slept =
+                ringio::wait_for(async { Ok::<_, io::Error>(ringio::sleep_secs(seconds).await?) }, Duration::ZERO);
+            assert_eq!(slept.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            let task = create_task(ringio::sleep_secs(seconds));
+            turns(2).await;
+            task.cancel();
+            assert_eq!(task.await, Err(ringio::SleepError::Cancelled(ringio::CancelledError)));
+        }
+    });
+}
+
+#[test]
 fn awaited_outside_of_a_runtime_it_says_so() {
     in_time(|| {
         use futures::executor::block_on;

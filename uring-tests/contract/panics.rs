@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use ringio::{CancelledError, ReportKind, create_task};
+use ringio::{CancelledError, ReportKind, Task, as_completed, create_task, gather, yield_now};
 
 use super::{Dropped, Reports, Trace, forever, in_time, panic_text, panics, stubborn, text_of, turns, until};
 
@@ -272,4 +272,41 @@ fn in_a_timeout_leaves_its_scope() {
         assert_eq!(task.await.unwrap(), "inside");
     });
     assert_eq!(kinds, []);
+}
+
+#[test]
+fn in_a_child_that_somebody_waits_for_with_others() {
+    // E1: in a step, and in the destructor of a body that has returned. It goes on in who waits, at once; the others run on.
+    for in_destructor in [false, true] {
+        let kinds = reported(PATIENT, async move || {
+            let child = move |number: u32| async move {
+                yield_now().await?;
+                if number == 1 && in_destructor {
+                    let _bomb = Bomb("in a destructor");
+                    return Ok(number);
+                }
+                if number == 1 {
+                    std::panic::panic_any("in a step");
+                }
+                forever().await?;
+                Ok::<_, CancelledError>(number)
+            };
+            let gathers = create_task(gather((0..3).map(child)));
+            let all = gathers.to_any();
+            turns(6).await;
+            assert!(all.done(), "in a destructor: {in_destructor}");
+            panic_of(gathers).await;
+            let mut completed = as_completed((0..3).map(child));
+            let first = completed.next().await.expect("three").unwrap();
+            panic_of(first).await;
+            completed.cancel_rest();
+        });
+        assert_eq!(kinds, [], "who awaits a panic has seen it; in a destructor: {in_destructor}");
+    }
+}
+
+/// The task ends with a panic, which goes on here.
+async fn panic_of<T, E: ringio::TaskError>(mut task: Task<T, E>) {
+    let awaited = AssertUnwindSafe(&mut task).catch_unwind().await;
+    assert!(awaited.is_err(), "it did not panic");
 }

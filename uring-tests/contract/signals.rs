@@ -6,7 +6,10 @@ use nix::{
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal as Number, raise, sigaction},
     unistd::getpid,
 };
-use ringio::{CancelledError, Signal, Signals, create_subprocess_exec, create_task, current_task, signals, wait_for};
+use ringio::{
+    CancelledError, Signal, Signals, create_subprocess_exec, create_task, current_task, dump_tasks_on, signals,
+    wait_for,
+};
 
 use super::{forever, is_cancel, turns};
 use crate::support::{
@@ -206,5 +209,40 @@ fn a_stream_of_ctrl_c_takes_it_from_run_and_gives_it_back() {
     super::in_time(|| {
         let child = super::child::Scenario::new("interrupt_stream").start();
         assert_eq!(child.finish().1, Ok(8));
+    });
+}
+
+#[test]
+fn signal_has_all_tasks_written_down() {
+    #[derive(Clone, Default)]
+    struct Page(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    alone(&signal_has_all_tasks_written_down, || {
+        let before = descriptors();
+        let page = Page::default();
+        ringio::run(async {
+            dump_tasks_on(Signal::USR1, page.clone()).unwrap();
+            ringio::Task::builder().name("sleeps").spawn(forever());
+            turns(2).await;
+            for round in 1..3 {
+                raise(Number::SIGUSR1).unwrap();
+                let is_written =
+                    || String::from_utf8(page.0.lock().unwrap().clone()).unwrap().matches("\nend\n").count();
+                super::until(|| is_written() == round).await;
+            }
+            assert_eq!(ringio::all_tasks().len(), 2, "who writes is no task of the program's");
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(text.starts_with("SIGUSR1: 2 tasks\nTask-1 "), "{text}");
+        assert_eq!(text.matches("\nsleeps (id 2, waiting, spawned at ").count(), 2, "{text}");
+        assert_eq!(action(Number::SIGUSR1), DEFAULT, "it ends with the runtime");
+        assert_descriptors(&before);
     });
 }

@@ -2,20 +2,22 @@
 //! both at once, and dropped; and each with the task ending in the same turn, before and after the cancel.
 
 use std::{
+    cell::RefCell,
     future::Future,
     io,
     pin::Pin,
+    rc::Rc,
     task::Poll,
     time::{Duration, Instant},
 };
 
 use futures::channel::oneshot;
 use ringio::{
-    AnyTask, Error, Task, TaskGroup, as_completed, create_task, gather, shield, sleep_until, timeout_at, wait,
+    AnyTask, Error, Task, TaskGroup, as_completed, create_task, gather, shield, sleep_until, testing, timeout_at, wait,
     wait_for, yield_now,
 };
 
-use super::{busy_until, forever, is_cancel, on_ring, turns, until};
+use super::{busy_until, forever, in_time, is_cancel, on_ring, turns, until};
 
 type Inner = Task<u8, io::Error>;
 type Waiting = Pin<Box<dyn Future<Output = io::Result<u8>>>>;
@@ -123,9 +125,15 @@ fn assert_passed(row: &Row, case: &str, task: &AnyTask) {
     assert_eq!(task.done(), *waits, "{name}, {case}: has the task ended?");
 }
 
+/// On the real ring, and on virtual time.
+fn everywhere(body: impl AsyncFn() + Copy + Send + 'static) {
+    on_ring(body);
+    in_time(move || testing::run_virtual(body()));
+}
+
 #[test]
 fn cancel_of_the_waiter() {
-    on_ring(async || {
+    everywhere(async || {
         for row in ROWS {
             let (inner, task) = stays();
             let waiter = create_task((row.wait)(inner));
@@ -141,7 +149,7 @@ fn cancel_of_the_waiter() {
 
 #[test]
 fn timeout_of_the_waiter() {
-    on_ring(async || {
+    everywhere(async || {
         for row in ROWS {
             let (inner, task) = stays();
             let error = wait_for((row.wait)(inner), Duration::from_millis(1)).await.unwrap_err();
@@ -183,9 +191,57 @@ fn timeout_and_cancel_from_outside_at_once() {
 }
 
 #[test]
+fn timeout_and_cancel_from_outside_at_one_instant() {
+    // TO8, where both are known to come in the same turn; in both orders.
+    in_time(|| testing::run_virtual(at_one_instant()));
+}
+
+async fn at_one_instant() {
+    for row in ROWS {
+        for timeout_first in [false, true] {
+            let (inner, task) = stays();
+            let waiting = (row.wait)(inner);
+            let deadline = testing::now() + Duration::from_millis(2);
+            let target: Rc<RefCell<Option<AnyTask>>> = Rc::default();
+            let found = target.clone();
+            let cancel = async move {
+                sleep_until(deadline).await?;
+                found.borrow().as_ref().expect("made by now").cancel();
+                Ok::<_, io::Error>(())
+            };
+            let limited = timeout_at(deadline, async move |_| waiting.await);
+            // Timers of one instant fire in the order in which they were made.
+            let (waiter, canceller);
+            if timeout_first {
+                waiter = create_task(limited);
+                turns(4).await;
+                canceller = create_task(cancel);
+            } else {
+                canceller = create_task(cancel);
+                turns(4).await;
+                waiter = create_task(limited);
+            }
+            target.replace(Some(waiter.to_any()));
+            turns(4).await;
+            let any = waiter.to_any();
+            let error = waiter.await.unwrap_err();
+            let case = format!("{}, timeout first: {timeout_first}: {error}", row.name);
+            // The waiter may have ended before the canceller ran.
+            let ended_first = timeout_first && any.cancelling() == 0;
+            assert_eq!(is_cancel(&error), !ended_first, "{case}");
+            assert!(ended_first || !row.waits || error.kind() != io::ErrorKind::TimedOut, "{case}");
+            canceller.await.unwrap();
+            assert_passed(row, "at one instant", &task);
+            task.cancel();
+            turns(6).await;
+        }
+    }
+}
+
+#[test]
 fn wait_that_is_dropped() {
     // C15: the task runs on, and nothing refers to the wait.
-    on_ring(async || {
+    everywhere(async || {
         for row in ROWS {
             let (inner, task) = stays();
             let mut waiting = (row.wait)(inner);
@@ -208,7 +264,7 @@ fn wait_that_is_dropped() {
 #[test]
 fn task_that_ends_in_the_same_turn() {
     // C10, in both orders: either the value comes out and the cancel at the next wait, or the cancel at once.
-    on_ring(async || {
+    everywhere(async || {
         for row in ROWS {
             for cancel_first in [false, true] {
                 let (send, receive) = oneshot::channel();

@@ -182,12 +182,15 @@ fn call_that_waits_for_its_closing_loop_does_not_hold_it_up() {
         let mut runner = Runner::builder().shutdown_timeout(Duration::from_millis(20)).build().unwrap();
         let handle = runner.handle();
         let (send, receive) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
         runner.run(async move {
             let call = move || {
+                begin.send(()).unwrap();
                 send.send(run_coroutine_threadsafe(super::stubborn, &handle).result(None)).unwrap();
             };
             drop(ringio::create_task(to_thread(call)));
-            turns(2).await;
+            // A call that has not begun would be withdrawn by the close.
+            until(|| begun.try_recv().is_ok()).await;
             ringio::sleep(Duration::from_millis(2)).await.unwrap();
         });
         runner.close();

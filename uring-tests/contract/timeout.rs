@@ -364,7 +364,7 @@ fn cancel_that_was_taken_back_inside_leaves_the_expiry_its_own() {
 
 #[test]
 fn a_timeout_error_has_the_cancel_as_its_source() {
-    // TO9
+    // TO9, E4
     on_ring(async || {
         let result = timeout(SHORT, async |_| io::Result::Ok(forever().await?)).await;
         let error = result.unwrap_err();

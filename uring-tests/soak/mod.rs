@@ -3,6 +3,7 @@
 //!
 //! A second for all of them, unless `RINGIO_SOAK_SECONDS` says how long; `ci/soak` gives it minutes.
 
+mod sleepers;
 mod workloads;
 
 use std::{
