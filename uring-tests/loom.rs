@@ -3,14 +3,23 @@
 
 #[path = "../src/driver/asleep.rs"]
 mod asleep;
+#[path = "../src/thread/blocking.rs"]
+mod blocking;
 #[path = "../src/thread/post.rs"]
 mod post;
 
 mod primitives {
-    pub(super) use loom::sync::{
-        Mutex,
-        atomic::{Ordering, fence},
+    pub(super) use loom::{
+        hint::spin_loop,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering, fence},
+        },
+        thread::{Thread, current, park, yield_now},
     };
+
+    /// Looking again shows nothing that sleeping at once does not.
+    pub(super) const LOOKS: (u32, u32) = (0, 0);
 
     /// Loom does not know that what an exchange writes stands right behind what it read, with no store in between; so a
     /// store is an exchange here.
@@ -47,7 +56,7 @@ use loom::{
     },
     thread,
 };
-use post::{Post, Put, Taken, Ticket};
+use post::{Fetched, Post, Put, Ticket};
 
 fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
@@ -103,18 +112,31 @@ fn receive(post: &Post<u32>) -> Vec<u32> {
     let waker = Waker::from(home.clone());
     let (mut batch, mut got) = (VecDeque::new(), Vec::new());
     loop {
-        got.extend(batch.drain(..));
-        match post.take(&mut batch, Some(&waker)) {
-            Taken::Item(item, putter) => {
-                got.push(item);
-                wake(putter);
-            }
-            Taken::Empty(old) => {
+        take_all(post, &mut batch, &mut got);
+        match post.fetch(&mut batch, Some(&waker)) {
+            Fetched::Items => {}
+            Fetched::Empty(old) => {
                 drop(old);
                 home.sleep();
             }
-            Taken::ShutDown => return got,
+            Fetched::ShutDown => return got,
         }
+    }
+}
+
+/// As `receive`, on a plain thread.
+fn receive_blocking(post: &Post<u32>) -> Vec<u32> {
+    let (mut batch, mut got) = (VecDeque::new(), Vec::new());
+    while blocking::fetch(post, &mut batch) {
+        take_all(post, &mut batch, &mut got);
+    }
+    got
+}
+
+fn take_all(post: &Post<u32>, batch: &mut VecDeque<u32>, got: &mut Vec<u32>) {
+    while let Some(item) = batch.pop_front() {
+        got.push(item);
+        wake(post.got_one());
     }
 }
 
@@ -150,7 +172,12 @@ fn leave(post: &Post<u32>) {
     }
 }
 
-fn two_senders_and_a_receiver(room: usize, items: u32) {
+fn two_senders_and_a_receiver(
+    room: usize,
+    items: u32,
+    send: fn(&Post<u32>, u32) -> bool,
+    receive: fn(&Post<u32>) -> Vec<u32>,
+) {
     model(move || {
         let post = Arc::new(Post::new(room));
         // Both are there before the first one can be the last.
@@ -170,7 +197,9 @@ fn two_senders_and_a_receiver(room: usize, items: u32) {
         for sender in senders {
             sender.join().unwrap();
         }
-        assert!(got.is_sorted_by_key(|item| item % 10) || items > 1);
+        for sender in 0..2 {
+            assert!(got.iter().filter(|item| **item / 10 == sender).is_sorted(), "out of order");
+        }
         got.sort_unstable();
         let sent: Vec<u32> = (0..2).flat_map(|sender| (0..items).map(move |item| sender * 10 + item)).collect();
         assert_eq!(got, sent, "lost or doubled");
@@ -179,14 +208,63 @@ fn two_senders_and_a_receiver(room: usize, items: u32) {
     });
 }
 
+fn send_blocking(post: &Post<u32>, item: u32) -> bool {
+    blocking::put(post, item).is_ok()
+}
+
 #[test]
 fn nothing_is_lost_without_a_limit() {
-    two_senders_and_a_receiver(usize::MAX, 1);
+    two_senders_and_a_receiver(usize::MAX, 1, send, receive);
 }
 
 #[test]
 fn nothing_is_lost_where_senders_wait() {
-    two_senders_and_a_receiver(1, 1);
+    two_senders_and_a_receiver(1, 1, send, receive);
+}
+
+#[test]
+fn nothing_is_lost_where_threads_wait_for_room() {
+    two_senders_and_a_receiver(1, 1, send_blocking, receive);
+}
+
+#[test]
+fn nothing_is_lost_where_a_thread_receives() {
+    two_senders_and_a_receiver(1, 1, send, receive_blocking);
+}
+
+/// One sender that has to wait for each of its items, with the receiver awake and asleep.
+#[test]
+fn items_of_a_thread_come_in_order() {
+    model(|| {
+        let post = Arc::new(Post::new(1));
+        post.add_sender();
+        let other = post.clone();
+        let sender = thread::spawn(move || {
+            (0..3).for_each(|item| assert!(send_blocking(&other, item)));
+            leave(&other);
+        });
+        assert_eq!(receive_blocking(&post), [0, 1, 2]);
+        sender.join().unwrap();
+    });
+}
+
+/// Room is given for what was got, and not for what was only fetched.
+#[test]
+fn no_more_items_than_there_is_room_for() {
+    model(|| {
+        let post = Arc::new(Post::new(2));
+        let other = post.clone();
+        let sender =
+            thread::spawn(move || (0..4).filter(|item| matches!(other.put(*item, None), Ok(Put::Done(_)))).count());
+        let (mut batch, mut got) = (VecDeque::new(), 0);
+        drop(post.fetch(&mut batch, None));
+        if batch.pop_front().is_some() {
+            wake(post.got_one());
+            got = 1;
+        }
+        let put = sender.join().unwrap();
+        assert!(put <= 2 + got && post.counts().items == put - got);
+    });
 }
 
 #[test]
@@ -219,10 +297,10 @@ fn shutdown_wakes_whoever_waits() {
         let post = Arc::new(Post::new(1));
         assert!(send(&post, 1));
         let other = post.clone();
-        let sender = thread::spawn(move || send(&other, 2));
+        let sender = thread::spawn(move || [send(&other, 2), send_blocking(&other, 3)]);
         let (wakers, dropped) = post.shut_down(true);
         wakers.into_iter().for_each(Waker::wake);
         assert_eq!(dropped.len(), 1);
-        assert!(!sender.join().unwrap());
+        assert_eq!(sender.join().unwrap(), [false; 2]);
     });
 }
