@@ -270,7 +270,7 @@ fn its_error_says_what_that_of_the_body_is() {
     async fn all(lock: &Lock) -> Result<u32, ringio::Error> {
         let guard = wait_for(lock.acquire(), SHORT).await;
         assert!(matches!(guard.map(drop).map_err(ringio::Error::from), Err(ringio::Error::Timeout(_))));
-        wait_for(lock.acquire(), SHORT).await?;
+        drop(wait_for(lock.acquire(), SHORT).await?);
         wait_for(async { Ok(yield_now().await.map(|()| 2)?) }, LONG).await
     }
     on_ring(async || {
