@@ -7,9 +7,11 @@ use std::{error, fmt, io};
 use bytes::Bytes;
 
 mod group;
+mod in_time;
 mod sync;
 
 pub use group::{ExceptionGroup, GroupError};
+pub use in_time::{InTime, WaitForError};
 pub use sync::{
     BarrierError, BrokenBarrierError, GetError, NoPartiesError, NotLockedError, PutError, QueueEmpty, QueueFull,
     QueueShutDown, ReleasedTooOftenError, TaskDoneError, TryGetError, TryPutError,

@@ -97,10 +97,11 @@ pub mod _docs {
 pub use buf::{BufResult, IoBuf, IoBufMut, Slice};
 pub use driver::DriverReport;
 pub use error::{
-    BarrierError, BrokenBarrierError, CancelledError, Error, ExceptionGroup, GetError, GroupError, IncompleteReadError,
-    InvalidStateError, LimitOverrunError, NoPartiesError, NotLockedError, Outcome, ProcessLookupError, PutError,
-    QueueEmpty, QueueFull, QueueShutDown, ReleasedTooOftenError, SendfileNotAvailableError, TaskDoneError, TaskError,
-    TimeoutError, TryGetError, TryPutError, cancelled,
+    BarrierError, BrokenBarrierError, CancelledError, Error, ExceptionGroup, GetError, GroupError, InTime,
+    IncompleteReadError, InvalidStateError, LimitOverrunError, NoPartiesError, NotLockedError, Outcome,
+    ProcessLookupError, PutError, QueueEmpty, QueueFull, QueueShutDown, ReleasedTooOftenError,
+    SendfileNotAvailableError, TaskDoneError, TaskError, TimeoutError, TryGetError, TryPutError, WaitForError,
+    cancelled,
 };
 pub use executor::{
     ErrorReport, ReportKind, Runner, RunnerBuilder, TaskSnapshot, TaskState, at_close, driver_report, is_debug, run,

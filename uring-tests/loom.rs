@@ -1,16 +1,29 @@
-//! The mailbox and the doorbell in every order that threads may run in: the crate's own files, over loom's primitives.
+//! The mailbox, the doorbell, the inbox and what threads see of a task, in every order that threads may run in: the crate's own files, over loom's primitives.
 //! `LOOM_MAX_PREEMPTIONS` (2 unless set) bounds the search; `ci/loom` looks further.
 
 #[path = "../src/driver/asleep.rs"]
 mod asleep;
+#[path = "../src/thread/blocking.rs"]
+mod blocking;
 #[path = "../src/thread/post.rs"]
 mod post;
+#[path = "../src/executor/shares.rs"]
+mod shares;
+#[path = "../src/executor/stack.rs"]
+mod stack;
 
 mod primitives {
-    pub(super) use loom::sync::{
-        Mutex,
-        atomic::{Ordering, fence},
+    pub(super) use loom::{
+        hint::spin_loop,
+        sync::{
+            Mutex,
+            atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
+        },
+        thread::{Thread, current, park, yield_now},
     };
+
+    /// Looking again shows nothing that sleeping at once does not.
+    pub(super) const LOOKS: (u32, u32) = (0, 0);
 
     /// Loom does not know that what an exchange writes stands right behind what it read, with no store in between; so a
     /// store is an exchange here.
@@ -23,6 +36,10 @@ mod primitives {
 
         pub(super) fn store(&self, value: bool, order: Ordering) {
             self.0.swap(value, order);
+        }
+
+        pub(super) fn load(&self, order: Ordering) -> bool {
+            self.0.load(order)
         }
 
         pub(super) fn swap(&self, value: bool, order: Ordering) -> bool {
@@ -43,11 +60,13 @@ use loom::{
     model::Builder,
     sync::{
         Notify,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     },
     thread,
 };
-use post::{Post, Put, Taken, Ticket};
+use post::{Fetched, Post, Put, Ticket};
+use shares::{Queued, Shared};
+use stack::Stack;
 
 fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
@@ -103,18 +122,31 @@ fn receive(post: &Post<u32>) -> Vec<u32> {
     let waker = Waker::from(home.clone());
     let (mut batch, mut got) = (VecDeque::new(), Vec::new());
     loop {
-        got.extend(batch.drain(..));
-        match post.take(&mut batch, Some(&waker)) {
-            Taken::Item(item, putter) => {
-                got.push(item);
-                wake(putter);
-            }
-            Taken::Empty(old) => {
+        take_all(post, &mut batch, &mut got);
+        match post.fetch(&mut batch, Some(&waker)) {
+            Fetched::Items => {}
+            Fetched::Empty(old) => {
                 drop(old);
                 home.sleep();
             }
-            Taken::ShutDown => return got,
+            Fetched::ShutDown => return got,
         }
+    }
+}
+
+/// As `receive`, on a plain thread.
+fn receive_blocking(post: &Post<u32>) -> Vec<u32> {
+    let (mut batch, mut got) = (VecDeque::new(), Vec::new());
+    while blocking::fetch(post, &mut batch) {
+        take_all(post, &mut batch, &mut got);
+    }
+    got
+}
+
+fn take_all(post: &Post<u32>, batch: &mut VecDeque<u32>, got: &mut Vec<u32>) {
+    while let Some(item) = batch.pop_front() {
+        got.push(item);
+        wake(post.got_one());
     }
 }
 
@@ -150,7 +182,12 @@ fn leave(post: &Post<u32>) {
     }
 }
 
-fn two_senders_and_a_receiver(room: usize, items: u32) {
+fn two_senders_and_a_receiver(
+    room: usize,
+    items: u32,
+    send: fn(&Post<u32>, u32) -> bool,
+    receive: fn(&Post<u32>) -> Vec<u32>,
+) {
     model(move || {
         let post = Arc::new(Post::new(room));
         // Both are there before the first one can be the last.
@@ -170,7 +207,9 @@ fn two_senders_and_a_receiver(room: usize, items: u32) {
         for sender in senders {
             sender.join().unwrap();
         }
-        assert!(got.is_sorted_by_key(|item| item % 10) || items > 1);
+        for sender in 0..2 {
+            assert!(got.iter().filter(|item| **item / 10 == sender).is_sorted(), "out of order");
+        }
         got.sort_unstable();
         let sent: Vec<u32> = (0..2).flat_map(|sender| (0..items).map(move |item| sender * 10 + item)).collect();
         assert_eq!(got, sent, "lost or doubled");
@@ -179,14 +218,63 @@ fn two_senders_and_a_receiver(room: usize, items: u32) {
     });
 }
 
+fn send_blocking(post: &Post<u32>, item: u32) -> bool {
+    blocking::put(post, item).is_ok()
+}
+
 #[test]
 fn nothing_is_lost_without_a_limit() {
-    two_senders_and_a_receiver(usize::MAX, 1);
+    two_senders_and_a_receiver(usize::MAX, 1, send, receive);
 }
 
 #[test]
 fn nothing_is_lost_where_senders_wait() {
-    two_senders_and_a_receiver(1, 1);
+    two_senders_and_a_receiver(1, 1, send, receive);
+}
+
+#[test]
+fn nothing_is_lost_where_threads_wait_for_room() {
+    two_senders_and_a_receiver(1, 1, send_blocking, receive);
+}
+
+#[test]
+fn nothing_is_lost_where_a_thread_receives() {
+    two_senders_and_a_receiver(1, 1, send, receive_blocking);
+}
+
+/// One sender that has to wait for each of its items, with the receiver awake and asleep.
+#[test]
+fn items_of_a_thread_come_in_order() {
+    model(|| {
+        let post = Arc::new(Post::new(1));
+        post.add_sender();
+        let other = post.clone();
+        let sender = thread::spawn(move || {
+            (0..3).for_each(|item| assert!(send_blocking(&other, item)));
+            leave(&other);
+        });
+        assert_eq!(receive_blocking(&post), [0, 1, 2]);
+        sender.join().unwrap();
+    });
+}
+
+/// Room is given for what was got, and not for what was only fetched.
+#[test]
+fn no_more_items_than_there_is_room_for() {
+    model(|| {
+        let post = Arc::new(Post::new(2));
+        let other = post.clone();
+        let sender =
+            thread::spawn(move || (0..4).filter(|item| matches!(other.put(*item, None), Ok(Put::Done(_)))).count());
+        let (mut batch, mut got) = (VecDeque::new(), 0);
+        drop(post.fetch(&mut batch, None));
+        if batch.pop_front().is_some() {
+            wake(post.got_one());
+            got = 1;
+        }
+        let put = sender.join().unwrap();
+        assert!(put <= 2 + got && post.counts().items == put - got);
+    });
 }
 
 #[test]
@@ -219,10 +307,162 @@ fn shutdown_wakes_whoever_waits() {
         let post = Arc::new(Post::new(1));
         assert!(send(&post, 1));
         let other = post.clone();
-        let sender = thread::spawn(move || send(&other, 2));
+        let sender = thread::spawn(move || [send(&other, 2), send_blocking(&other, 3)]);
         let (wakers, dropped) = post.shut_down(true);
         wakers.into_iter().for_each(Waker::wake);
         assert_eq!(dropped.len(), 1);
-        assert!(!sender.join().unwrap());
+        assert_eq!(sender.join().unwrap(), [false; 2]);
+    });
+}
+
+/// What other threads see of a task, and what its wakers bring news of.
+struct Node {
+    shared: Shared,
+    queued: Queued,
+    next: AtomicPtr<Node>,
+    /// Relaxed: whoever wakes the task makes it seen.
+    news: AtomicUsize,
+    freed: AtomicBool,
+}
+
+impl Node {
+    fn new() -> Arc<Node> {
+        Arc::new(Node {
+            shared: Shared::new(),
+            queued: Queued::new(),
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            news: AtomicUsize::new(0),
+            freed: AtomicBool::new(false),
+        })
+    }
+
+    fn release(&self) {
+        assert!(!self.freed.load(Ordering::Relaxed), "used after it was freed");
+        if self.shared.release() {
+            assert!(!self.freed.swap(true, Ordering::Relaxed), "freed twice");
+        }
+    }
+}
+
+/// Tasks by number, which stand for their addresses: one less is the index, and null is none.
+struct Home {
+    nodes: Vec<Arc<Node>>,
+    stack: Stack<Node>,
+    asleep: Asleep,
+    counter: Notify,
+}
+
+impl Home {
+    fn new(tasks: usize) -> Arc<Home> {
+        let nodes = (0..tasks).map(|_| Node::new()).collect();
+        Arc::new(Home { nodes, stack: Stack::new(), asleep: Asleep::new(), counter: Notify::new() })
+    }
+
+    /// Not 1, which is the closed stack.
+    fn address(number: usize) -> *mut Node {
+        std::ptr::without_provenance_mut(8 * (number + 1))
+    }
+
+    fn node(&self, address: *mut Node) -> Option<&Node> {
+        (!address.is_null()).then(|| &*self.nodes[address.addr() / 8 - 1])
+    }
+
+    /// As `wake` of the cell, from another thread. False when the runtime is gone.
+    fn wake(&self, number: usize) -> bool {
+        let node = &self.nodes[number];
+        if !node.queued.enter() {
+            return true;
+        }
+        assert!(!node.shared.add(), "the first waker is made at home");
+        let is_in = self.stack.push(Home::address(number), |below| node.next.store(below, Ordering::Relaxed));
+        if !is_in {
+            node.release();
+        } else if self.asleep.end() {
+            self.counter.notify();
+        }
+        is_in
+    }
+
+    /// As `release_from_inbox`, for all that are in it: what news each of them sees when it is polled.
+    fn empty(&self, mut top: *mut Node, mut poll: impl FnMut(usize, usize)) {
+        while let Some(node) = self.node(top) {
+            let number = top.addr() / 8 - 1;
+            top = node.next.load(Ordering::Relaxed);
+            assert!(node.queued.is_in(), "W4");
+            node.queued.leave();
+            node.release();
+            poll(number, node.news.load(Ordering::Relaxed));
+        }
+    }
+
+    fn sleep(&self) {
+        self.asleep.begin();
+        if self.stack.is_empty() {
+            self.counter.wait();
+        }
+        self.asleep.awake();
+    }
+}
+
+/// Each thread brings news to its task and wakes it; the home runs until it has seen them all.
+fn wakes_from_two_threads(tasks: [usize; 2], count: usize) {
+    model(move || {
+        let home = Home::new(count);
+        let threads = tasks.map(|task| {
+            assert!(home.nodes[task].shared.add() || tasks[0] == tasks[1], "W3: the first waker holds the home");
+            let home = home.clone();
+            thread::spawn(move || {
+                home.nodes[task].news.fetch_add(1, Ordering::Relaxed);
+                assert!(home.wake(task));
+                home.nodes[task].release();
+            })
+        });
+        let mut seen = vec![0; count];
+        while seen.iter().sum::<usize>() < 2 {
+            home.empty(home.stack.take(), |task, news| seen[task] = news);
+            if seen.iter().sum::<usize>() < 2 {
+                home.sleep();
+            }
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        // A wake that came too late to be needed may still be in it.
+        home.empty(home.stack.close(), |_, _| ());
+        for node in &home.nodes {
+            assert!(!node.freed.load(Ordering::Relaxed), "the home's own reference is there");
+            node.release();
+            assert!(node.freed.load(Ordering::Relaxed) && node.shared.holds_home(), "leaked");
+        }
+    });
+}
+
+#[test]
+fn news_of_two_threads_for_one_task_are_seen() {
+    // W4: one of the two finds it in the inbox already.
+    wakes_from_two_threads([0, 0], 1);
+}
+
+#[test]
+fn news_for_two_tasks_are_seen() {
+    wakes_from_two_threads([0, 1], 2);
+}
+
+#[test]
+fn wake_of_a_runtime_that_ends_is_refused_or_let_go() {
+    // W2: the memory goes once, with whoever is the last.
+    model(|| {
+        let home = Home::new(1);
+        assert!(home.nodes[0].shared.add());
+        let other = home.clone();
+        let waker = thread::spawn(move || {
+            other.wake(0);
+            other.nodes[0].release();
+        });
+        home.empty(home.stack.close(), |_, _| ());
+        assert!(home.stack.close().is_null(), "let go twice");
+        home.nodes[0].release();
+        waker.join().unwrap();
+        assert!(home.nodes[0].freed.load(Ordering::Relaxed), "leaked");
     });
 }

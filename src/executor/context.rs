@@ -109,6 +109,12 @@ pub(crate) fn try_with<R>(with: impl FnOnce(&Runtime) -> R) -> Option<R> {
     Some(with(runtime))
 }
 
+/// Whether a runtime runs on this thread.
+#[inline]
+pub(crate) fn is_inside() -> bool {
+    !CURRENT.get().is_null()
+}
+
 /// Calls `with` with this thread's runtime.
 ///
 /// # Panics

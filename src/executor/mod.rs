@@ -10,12 +10,15 @@ mod inspect;
 mod leaf;
 mod mailbox;
 mod pool;
+mod primitives;
 mod report;
 mod runner;
 mod runtime;
+mod shares;
 #[cfg(feature = "testing")]
 mod simulated;
 mod snapshot;
+mod stack;
 mod timers;
 mod turn;
 mod vars;

@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 use super::{
     permits::describe,
     taking::{Source, Taking},
-    wait_list::WaitList,
+    wait_list::{WaitList, next_number},
 };
 use crate::error::CancelledError;
 
@@ -62,7 +62,7 @@ impl Event {
     #[doc(alias = "asyncio.Event.set")]
     pub fn set(&self) {
         self.flag.set.set(true);
-        let end = self.flag.line.next_number();
+        let end = next_number();
         while let Some(((), waiter)) = self.flag.line.grant_below(end, |slot| slot.set(Some(()))) {
             waiter.wake();
         }

@@ -3,6 +3,7 @@
 use std::{
     cell::{RefCell, RefMut},
     fmt,
+    future::Future,
     ops::{Deref, DerefMut},
     pin::Pin,
     rc::Rc,
@@ -46,9 +47,8 @@ impl Lock {
     /// **Nothing lost**: a cancelled waiter leaves the line; if the lock was on its way to it, the next one gets it.
     #[doc(alias = "asyncio.Lock.acquire")]
     #[inline]
-    pub async fn acquire(&self) -> Result<LockGuard<'_>, CancelledError> {
-        self.permits.as_ref().acquire().await?;
-        Ok(LockGuard { lock: self })
+    pub fn acquire(&self) -> impl Future<Output = Result<LockGuard<'_>, CancelledError>> {
+        self.permits.as_ref().acquire().then(|()| LockGuard { lock: self })
     }
 
     /// Takes the lock if it is free.

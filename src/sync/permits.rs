@@ -56,11 +56,20 @@ impl Permits {
         if free == self.free_max {
             return false;
         }
-        match self.line.grant(|slot| slot.set(Some(()))) {
-            Some(((), waiter)) => waiter.wake(),
-            None => self.free.set(free + 1),
+        if self.line.is_bare() {
+            self.free.set(free + 1);
+        } else {
+            self.hand_on();
         }
         true
+    }
+
+    /// To the first in line, if those who were there still wait.
+    fn hand_on(&self) {
+        match self.line.grant(|slot| slot.set(Some(()))) {
+            Some(((), waiter)) => waiter.wake(),
+            None => self.free.set(self.free.get() + 1),
+        }
     }
 
     #[inline]

@@ -19,9 +19,9 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use super::{
-    order::{Fifo, Lifo, Order, Smallest},
+    order::{Fifo, Order},
     taking::{Source, Taking},
-    wait_list::{Place, Stage, WaitList},
+    wait_list::{Place, Stage, WaitList, next_number},
 };
 use crate::{
     error::{CancelledError, GetError, PutError, QueueEmpty, QueueFull, QueueShutDown, TaskDoneError},
@@ -97,7 +97,7 @@ impl<T> Queue<T> {
 }
 
 impl<T, O: Order<T>> Queue<T, O> {
-    fn with_order(maxsize: usize) -> Queue<T, O> {
+    pub(super) fn with_order(maxsize: usize) -> Queue<T, O> {
         let hub = Hub {
             items: RefCell::default(),
             room: if maxsize == 0 { usize::MAX } else { maxsize },
@@ -122,7 +122,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "asyncio.Queue.put")]
     #[inline]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), PutError<T>>> {
-        Putting { hub: self.hub.as_ref(), place: Place::new(Some(item)) }
+        Putting { hub: self.hub.as_ref(), put: Put::New { item: Some(item) } }
     }
 
     /// Puts an item if there is room.
@@ -135,11 +135,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         if self.hub.shut.get() != Shut::No {
             return Err(TryPutError::ShutDown(QueueShutDown(item)));
         }
-        if self.full() {
-            return Err(TryPutError::Full(QueueFull(item)));
-        }
-        self.hub.enter(item);
-        Ok(())
+        self.hub.try_enter(item).map_err(|item| TryPutError::Full(QueueFull(item)))
     }
 
     /// Gets the next item, waiting for it if there is none. Whoever asks first gets first.
@@ -151,9 +147,8 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// **Nothing lost**: an item on its way to a cancelled waiter is the next one again.
     #[doc(alias = "asyncio.Queue.get")]
     #[inline]
-    pub async fn get(&self) -> Result<T, GetError> {
-        let kept = Taking::new(Item(self.hub.as_ref(), PhantomData)).await?;
-        kept.map(O::release).ok_or(GetError::ShutDown(QueueShutDown(())))
+    pub fn get(&self) -> impl Future<Output = Result<T, GetError>> {
+        Getting { taking: Taking::new(Item(self.hub.as_ref(), PhantomData)) }
     }
 
     /// Gets the next item if there is one.
@@ -334,93 +329,42 @@ pub struct QueueStatistics {
     pub shut_down: bool,
 }
 
-/// A [`Queue`] that gives out the smallest item first, and equal ones in the order they were put.
-///
-/// `T`'s order must not use the queue it is in.
-///
-/// ```
-/// # ringio::run(async {
-/// let queue = ringio::PriorityQueue::new(0);
-/// queue.put((2, "read")).await?;
-/// queue.put((1, "eat")).await?;
-/// assert_eq!(queue.get().await?.1, "eat");
-/// # Ok::<_, ringio::Error>(()) }).unwrap();
-/// ```
-#[doc(alias = "asyncio.PriorityQueue")]
-pub struct PriorityQueue<T: Ord>(Queue<T, Smallest<T>>);
-
-/// A [`Queue`] that gives out the newest item first.
-///
-/// ```
-/// # ringio::run(async {
-/// let queue = ringio::LifoQueue::new(0);
-/// queue.put("old").await?;
-/// queue.put("new").await?;
-/// assert_eq!(queue.get().await?, "new");
-/// # Ok::<_, ringio::Error>(()) }).unwrap();
-/// ```
-#[doc(alias = "asyncio.LifoQueue")]
-pub struct LifoQueue<T>(Queue<T, Lifo<T>>);
-
-/// A queue in another order is a queue.
-macro_rules! is_a_queue {
-    ($($name:ident<T $(: $bound:ident)?> in $order:ident;)*) => {$(
-        impl<T $(: $bound)?> $name<T> {
-            /// A queue for `maxsize` items; zero is for as many as there is memory for.
-            pub fn new(maxsize: usize) -> $name<T> {
-                $name(Queue::with_order(maxsize))
-            }
-
-            /// A queue without a limit.
-            pub fn unbounded() -> $name<T> {
-                $name::new(0)
-            }
-        }
-
-        impl<T $(: $bound)?> Clone for $name<T> {
-            fn clone(&self) -> $name<T> {
-                $name(self.0.clone())
-            }
-        }
-
-        impl<T $(: $bound)?> Deref for $name<T> {
-            type Target = Queue<T, $order<T>>;
-
-            fn deref(&self) -> &Queue<T, $order<T>> {
-                &self.0
-            }
-        }
-
-        impl<T: $($bound +)? fmt::Debug> fmt::Debug for $name<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    )*};
-}
-
-is_a_queue! {
-    PriorityQueue<T: Ord> in Smallest;
-    LifoQueue<T> in Lifo;
-}
-
 impl<T, O: Order<T>> Hub<T, O> {
     #[inline]
     fn is_full(&self) -> bool {
         self.items.borrow().len() >= self.room
     }
 
-    /// An item comes in: to the first who waits for one, or into the queue.
+    /// An item comes in, if there is room: to the first who waits for one, or into the queue.
     #[inline]
-    fn enter(&self, item: T) {
-        self.unfinished.set(self.unfinished.get() + 1);
-        if self.getters.is_empty() {
-            let mut items = self.items.borrow_mut();
+    fn try_enter(&self, item: T) -> Result<(), T> {
+        let mut items = self.items.borrow_mut();
+        if items.len() >= self.room {
+            return Err(item);
+        }
+        if self.getters.is_bare() {
+            self.unfinished.set(self.unfinished.get() + 1);
             let kept = items.keep(item);
             items.push(kept);
         } else {
-            let kept = self.items.borrow_mut().keep(item);
+            drop(items);
+            self.enter(item);
+        }
+        Ok(())
+    }
+
+    /// [`Hub::try_enter`], where there is room.
+    #[cold]
+    fn enter(&self, item: T) {
+        self.unfinished.set(self.unfinished.get() + 1);
+        let waits = !self.getters.is_empty();
+        let mut items = self.items.borrow_mut();
+        let kept = items.keep(item);
+        if waits {
+            drop(items);
             self.hand_over(kept);
+        } else {
+            items.push(kept);
         }
     }
 
@@ -438,19 +382,17 @@ impl<T, O: Order<T>> Hub<T, O> {
     #[inline]
     fn leave(&self) -> Option<O::Kept> {
         let kept = self.items.borrow_mut().pop()?;
-        self.refill();
+        if !self.putters.is_bare() {
+            self.refill();
+        }
         Some(kept)
     }
 
-    #[inline]
+    #[cold]
     fn refill(&self) {
-        if !self.putters.is_empty() && !self.is_full() {
-            self.refill_slowly();
-        }
-    }
-
-    fn refill_slowly(&self) {
-        if let Some((Some(item), waiter)) = self.putters.grant(Cell::take) {
+        if !self.is_full()
+            && let Some((Some(item), waiter)) = self.putters.grant(Cell::take)
+        {
             self.enter(item);
             waiter.wake();
         }
@@ -461,7 +403,7 @@ impl<T, O: Order<T>> Hub<T, O> {
         // Some may have been reported before they were got.
         self.unfinished.set(self.unfinished.get().saturating_sub(count));
         if self.unfinished.get() == 0 {
-            let end = self.joiners.next_number();
+            let end = next_number();
             while let Some(((), waiter)) = self.joiners.grant_below(end, |slot| slot.set(Some(()))) {
                 waiter.wake();
             }
@@ -506,6 +448,29 @@ where
     }
 }
 
+pin_project! {
+    /// Waits for the next item.
+    #[must_use = "a wait does nothing until it is awaited"]
+    struct Getting<'a, T, O> where O: Order<T> {
+        #[pin]
+        taking: Taking<Item<T, O, &'a Hub<T, O>>>,
+    }
+}
+
+impl<T, O: Order<T>> Future for Getting<'_, T, O> {
+    type Output = Result<T, GetError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().taking.poll(cx) {
+            Poll::Ready(Ok(Some(kept))) => Poll::Ready(Ok(O::release(kept))),
+            Poll::Ready(Ok(None)) => Poll::Ready(Err(GetError::ShutDown(QueueShutDown(())))),
+            Poll::Ready(Err(cancelled)) => Poll::Ready(Err(cancelled.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
 /// The moment when all items are done.
 struct Finished<'a, T, O: Order<T>>(Pin<&'a Hub<T, O>>);
 
@@ -525,7 +490,18 @@ pin_project! {
     struct Putting<'a, T, O> where O: Order<T> {
         hub: Pin<&'a Hub<T, O>>,
         #[pin]
-        place: Place<T>,
+        put: Put<T>,
+    }
+}
+
+pin_project! {
+    #[project = PutParts]
+    #[project_ref = PutRef]
+    enum Put<T> {
+        // `None` when it has been put.
+        New { item: Option<T> },
+        // With the item in its slot.
+        InLine { #[pin] place: Place<T> },
     }
 }
 
@@ -533,41 +509,67 @@ impl<T, O: Order<T>> Future for Putting<'_, T, O> {
     type Output = Result<(), PutError<T>>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let (hub, place) = (*this.hub, this.place.into_ref());
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        let PutParts::New { item } = this.put.project() else { return self.go_on(cx) };
+        let Some(item) = item.take() else { panic!("a put was polled after its end") };
+        if !context::spend() {
+            return self.wait(item, true, cx);
+        }
+        if this.hub.shut.get() != Shut::No {
+            return Poll::Ready(Err(PutError::ShutDown(QueueShutDown(item))));
+        }
+        match this.hub.try_enter(item) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(item) => self.wait(item, false, cx),
+        }
+    }
+}
+
+impl<T, O: Order<T>> Putting<'_, T, O> {
+    /// Stands in line, or behind all that is ready when it has to let others run.
+    #[cold]
+    fn wait(
+        mut self: Pin<&mut Self>,
+        item: T,
+        must_let_run: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), PutError<T>>> {
+        self.as_mut().project().put.set(Put::InLine { place: Place::new(Some(item)) });
+        let this = self.as_ref().project_ref();
+        let PutRef::InLine { place } = this.put.project_ref() else { unreachable!("it was just set") };
+        if place.begin(cx.waker()).is_err() {
+            return end(place, PutError::Cancelled);
+        }
+        if must_let_run {
+            place.try_later(cx.waker());
+        } else {
+            this.hub.project_ref().putters.join(place, cx.waker());
+        }
+        Poll::Pending
+    }
+
+    fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PutError<T>>> {
+        let this = self.as_ref().project_ref();
+        let PutRef::InLine { place } = this.put.project_ref() else { unreachable!("it is in line") };
+        let hub = *this.hub;
         match place.stage() {
-            Stage::New => {
-                if !context::spend() {
-                    return match place.begin(cx.waker()) {
-                        Ok(()) => {
-                            place.try_later(cx.waker());
-                            Poll::Pending
-                        }
-                        Err(CancelledError) => end(place, PutError::Cancelled),
-                    };
-                }
-            }
             Stage::Granted => return end(place, |item| PutError::ShutDown(QueueShutDown(item))),
-            Stage::Waiting | Stage::Passed => {
-                if place.check(cx.waker()).is_err() {
-                    place.leave();
-                    return end(place, PutError::Cancelled);
-                }
-                if place.stage() == Stage::Waiting {
-                    place.stay(cx.waker());
-                    return Poll::Pending;
-                }
-            }
+            Stage::New | Stage::Waiting | Stage::Passed => {}
             Stage::Over => panic!("a put was polled after its end"),
+        }
+        if place.check(cx.waker()).is_err() {
+            place.leave();
+            return end(place, PutError::Cancelled);
+        }
+        if place.stage() == Stage::Waiting {
+            place.stay(cx.waker());
+            return Poll::Pending;
         }
         if hub.shut.get() != Shut::No {
             return end(place, |item| PutError::ShutDown(QueueShutDown(item)));
         }
         if hub.is_full() {
-            if place.stage() == Stage::New && place.begin(cx.waker()).is_err() {
-                return end(place, PutError::Cancelled);
-            }
             hub.project_ref().putters.join(place, cx.waker());
             return Poll::Pending;
         }
@@ -642,11 +644,11 @@ impl<T: fmt::Debug, O: Order<T>> fmt::Debug for QueueSender<T, O> {
 /// The items of a [`Queue`], until it is shut down and empty. Made by [`Queue::items`]. It waits in line like a task of its
 /// own once it was asked for an item, until it has given one out or is dropped.
 pub struct Items<T, O: Order<T> = Fifo<T>> {
-    getting: Pin<Box<Getting<T, O>>>,
+    getting: Pin<Box<OwnGetting<T, O>>>,
     over: bool,
 }
 
-type Getting<T, O> = Taking<Item<T, O, Rc<Hub<T, O>>>>;
+type OwnGetting<T, O> = Taking<Item<T, O, Rc<Hub<T, O>>>>;
 
 impl<T, O: Order<T>> Items<T, O> {
     /// The next item; `None` when there will be no more.

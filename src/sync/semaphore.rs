@@ -1,6 +1,6 @@
 //! A limit on how many tasks do something at once.
 
-use std::{fmt, pin::Pin, rc::Rc};
+use std::{fmt, future::Future, pin::Pin, rc::Rc};
 
 use super::permits::{Permits, describe};
 use crate::error::{CancelledError, ReleasedTooOftenError};
@@ -41,9 +41,8 @@ impl Semaphore {
     /// **Nothing lost**: a cancelled waiter leaves the line; a permit on its way to it goes to the next one.
     #[doc(alias = "asyncio.Semaphore.acquire")]
     #[inline]
-    pub async fn acquire(&self) -> Result<Permit<'_>, CancelledError> {
-        self.permits.as_ref().acquire().await?;
-        Ok(Permit { permits: &self.permits })
+    pub fn acquire(&self) -> impl Future<Output = Result<Permit<'_>, CancelledError>> {
+        self.permits.as_ref().acquire().then(|()| Permit { permits: &self.permits })
     }
 
     /// Takes a permit if there is one.
@@ -116,9 +115,8 @@ impl BoundedSemaphore {
     /// **Nothing lost**: as [`Semaphore::acquire`].
     #[doc(alias = "asyncio.BoundedSemaphore.acquire")]
     #[inline]
-    pub async fn acquire(&self) -> Result<Permit<'_>, CancelledError> {
-        self.permits.as_ref().acquire().await?;
-        Ok(Permit { permits: &self.permits })
+    pub fn acquire(&self) -> impl Future<Output = Result<Permit<'_>, CancelledError>> {
+        self.permits.as_ref().acquire().then(|()| Permit { permits: &self.permits })
     }
 
     /// Takes a permit if there is one.

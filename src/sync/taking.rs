@@ -23,19 +23,21 @@ pub(super) trait Source {
 }
 
 pin_project! {
-    /// Waits for a grant. Cancelled, it leaves the line; a grant that was on its way goes back (C10).
+    /// Waits for a grant. Cancelled, it leaves the line; a grant that was on its way goes back (C10). What is there already
+    /// is taken without a place in line, which would cost more than all the rest.
     #[must_use = "a wait does nothing until it is awaited"]
     pub(super) struct Taking<S> where S: Source {
         source: S,
         #[pin]
-        place: Place<S::Grant>,
+        place: Option<Place<S::Grant>>,
     }
 
     impl<S> PinnedDrop for Taking<S> where S: Source {
+        #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if this.place.leave() {
-                give_back(this.source, &this.place);
+            if let Some(place) = this.place.as_ref().as_pin_ref() {
+                leave(this.source, place);
             }
         }
     }
@@ -44,12 +46,36 @@ pin_project! {
 impl<S: Source> Taking<S> {
     #[inline]
     pub(super) fn new(source: S) -> Taking<S> {
-        Taking { source, place: Place::new(None) }
+        Taking { source, place: None }
+    }
+
+    /// What comes of the wait is made from the grant.
+    #[inline]
+    pub(super) fn then<R, F: Fn(S::Grant) -> R>(self, make: F) -> Taken<S, F> {
+        Taken { taking: self, make }
     }
 
     /// Ready for the next wait, after the end of one.
     pub(super) fn again(self: Pin<&mut Self>) {
-        self.project().place.set(Place::new(None));
+        self.project().place.set(None);
+    }
+
+    /// Stands in line, or behind all that is ready when it has to let others run.
+    #[cold]
+    fn wait(
+        mut self: Pin<&mut Self>,
+        must_let_run: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Grant, CancelledError>> {
+        self.as_mut().project().place.set(Some(Place::new(None)));
+        let this = self.project();
+        let Some(place) = this.place.into_ref().as_pin_ref() else { unreachable!("it was just set") };
+        place.begin(cx.waker())?;
+        if must_let_run {
+            place.try_later(cx.waker());
+            return Poll::Pending;
+        }
+        stand_in_line(this.source, place, cx)
     }
 }
 
@@ -58,27 +84,41 @@ impl<S: Source> Future for Taking<S> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let place = this.place.into_ref();
-        if place.stage() != Stage::New {
+        let this = self.as_ref().project_ref();
+        if let Some(place) = this.place.as_pin_ref() {
             return go_on(this.source, place, cx);
         }
         // What is there already is taken without a cancel point (S3), but not for ever (S4).
         if !context::spend() {
-            place.begin(cx.waker())?;
-            place.try_later(cx.waker());
-            return Poll::Pending;
+            return self.wait(true, cx);
         }
         match this.source.take() {
-            Ok(grant) => {
-                place.finish();
-                Poll::Ready(Ok(grant))
-            }
-            Err(line) => {
-                place.begin(cx.waker())?;
-                line.join(place, cx.waker());
-                Poll::Pending
-            }
+            Ok(grant) => Poll::Ready(Ok(grant)),
+            Err(_line) => self.wait(false, cx),
+        }
+    }
+}
+
+pin_project! {
+    /// [`Taking`], and what is made of the grant.
+    #[must_use = "a wait does nothing until it is awaited"]
+    pub(super) struct Taken<S, F> where S: Source {
+        #[pin]
+        taking: Taking<S>,
+        make: F,
+    }
+}
+
+impl<S: Source, R, F: Fn(S::Grant) -> R> Future for Taken<S, F> {
+    type Output = Result<R, CancelledError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.taking.poll(cx) {
+            Poll::Ready(Ok(grant)) => Poll::Ready(Ok((this.make)(grant))),
+            Poll::Ready(Err(cancelled)) => Poll::Ready(Err(cancelled)),
+            Poll::Pending => Poll::Pending,
         }
     }
 }
@@ -101,20 +141,36 @@ fn go_on<S: Source>(
         place.stay(cx.waker());
         return Poll::Pending;
     }
-    let granted = match place.stage() {
-        Stage::Granted => Ok(place.take()),
-        // Passed over for a cancel that was then withdrawn.
-        Stage::New | Stage::Waiting | Stage::Passed | Stage::Over => source.take().map(Some),
-    };
-    match granted {
+    if place.stage() == Stage::Granted {
+        place.finish();
+        return Poll::Ready(Ok(place.take().expect("a grant is in its slot until it is taken")));
+    }
+    // It had to let others run, or was passed over for a cancel that was then withdrawn.
+    stand_in_line(source, place, cx)
+}
+
+/// Unless what it waits for is there now.
+fn stand_in_line<S: Source>(
+    source: &S,
+    place: Pin<&Place<S::Grant>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Grant, CancelledError>> {
+    match source.take() {
         Ok(grant) => {
             place.finish();
-            Poll::Ready(Ok(grant.expect("a grant is in its slot until it is taken")))
+            Poll::Ready(Ok(grant))
         }
         Err(line) => {
             line.join(place, cx.waker());
             Poll::Pending
         }
+    }
+}
+
+#[inline(never)]
+fn leave<S: Source>(source: &S, place: Pin<&Place<S::Grant>>) {
+    if place.leave() {
+        give_back(source, place.get_ref());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, rc::Rc, task::Waker};
 
-use super::wait_list::{Place, Stage, WaitList};
+use super::wait_list::{Place, Stage, WaitList, next_number};
 
 type List = Pin<Rc<WaitList<u32>>>;
 
@@ -79,7 +79,7 @@ fn place_that_comes_back_has_its_number() {
 fn only_those_below_a_number_are_granted() {
     let list = list();
     let old = joined(&list);
-    let end = list.next_number();
+    let end = next_number();
     let new = joined(&list);
     assert!(list.grant_below(end, |slot| slot.set(Some(1))).is_some());
     assert!(list.grant_below(end, |slot| slot.set(Some(2))).is_none());

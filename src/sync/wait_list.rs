@@ -27,12 +27,21 @@ use crate::{error::CancelledError, executor::Waiter, scope::CancelPoint};
 pub(super) struct WaitList<S> {
     first: Cell<Link<S>>,
     last: Cell<Link<S>>,
-    /// Places are numbered as they come; one that comes back has its number still.
-    numbers: Cell<u64>,
     _pinned: PhantomPinned,
 }
 
+thread_local! {
+    /// Places are numbered as they come, in all lists alike: one that comes back, to its list or another one, has its
+    /// number still.
+    static NUMBERS: Cell<u64> = const { Cell::new(0) };
+}
+
 type Link<S> = Option<NonNull<Place<S>>>;
+
+/// What those who come from now on are not below.
+pub(super) fn next_number() -> u64 {
+    NUMBERS.get() + 1
+}
 
 /// One waiter's place, within its future.
 pub(super) struct Place<S> {
@@ -65,7 +74,7 @@ pub(super) enum Stage {
 
 impl<S> WaitList<S> {
     pub(super) fn new() -> WaitList<S> {
-        WaitList { first: Cell::new(None), last: Cell::new(None), numbers: Cell::new(0), _pinned: PhantomPinned }
+        WaitList { first: Cell::new(None), last: Cell::new(None), _pinned: PhantomPinned }
     }
 
     fn follow(&self, link: Link<S>) -> Option<&Place<S>> {
@@ -86,6 +95,12 @@ impl<S> WaitList<S> {
         None
     }
 
+    /// Whether nobody is in the list, not even somebody to whom a cancel is on its way.
+    #[inline]
+    pub(super) fn is_bare(&self) -> bool {
+        self.first.get().is_none()
+    }
+
     /// Whether nobody waits.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
@@ -100,11 +115,6 @@ impl<S> WaitList<S> {
             next = place.behind.get();
         }
         count
-    }
-
-    /// What those who come from now on are not below.
-    pub(super) fn next_number(&self) -> u64 {
-        self.numbers.get() + 1
     }
 
     /// Grants to the first in line what `exchange` does with its slot. The waiter is to be woken at the end of it all.
@@ -134,8 +144,8 @@ impl<S> WaitList<S> {
     fn link(&self, place: &Place<S>) {
         assert!(place.list.get().is_none(), "L2 broken: a place in two lists");
         if place.number.get() == 0 {
-            self.numbers.set(self.numbers.get() + 1);
-            place.number.set(self.numbers.get());
+            NUMBERS.set(NUMBERS.get() + 1);
+            place.number.set(NUMBERS.get());
         }
         let (mut before, mut behind) = (self.last.get(), None);
         while let Some(other) = self.follow(before)

@@ -12,7 +12,7 @@ use std::{
 use super::{Task, sleep_secs};
 use crate::{
     clock::Tick,
-    error::{CancelledError, InvalidStateError, Outcome, TimeoutError},
+    error::{CancelledError, InTime, InvalidStateError, Outcome, TimeoutError},
     executor::{Alarm, context},
     scope::Scope,
 };
@@ -69,7 +69,8 @@ where
 /// Awaits `future`, but no longer than `delay` (`None`: as long as it takes). For nothing or less it is not even started.
 ///
 /// # Errors
-/// [`TimeoutError`], if the cancel is what comes out of `future`; else what comes out of it.
+/// [`TimeoutError`], if the cancel is what comes out of `future`; else what comes out of it. Its error must have room for a
+/// timeout, or be [`CancelledError`], which becomes [`WaitForError`](crate::WaitForError).
 ///
 /// # Panics
 /// Outside of a task.
@@ -83,15 +84,20 @@ where
 /// let slow = async { ringio::sleep(Duration::from_secs(3600)).await.map_err(io::Error::from) };
 /// let result = ringio::wait_for(slow, Duration::from_millis(1)).await;
 /// assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+///
+/// let event = ringio::Event::new();
+/// let result = ringio::wait_for(event.wait(), Duration::from_millis(1)).await;
+/// assert!(matches!(result, Err(ringio::WaitForError::Timeout(_))));
 /// # });
 /// ```
 #[doc(alias = "asyncio.wait_for")]
 #[track_caller]
-pub fn wait_for<F>(future: F, delay: impl Into<Option<Duration>>) -> impl Future<Output = F::Output>
+pub fn wait_for<F, R>(future: F, delay: impl Into<Option<Duration>>) -> impl Future<Output = R>
 where
     F: IntoFuture,
-    F::Output: Outcome,
-    <F::Output as Outcome>::Error: From<TimeoutError>,
+    F::Output: Outcome + InTime<R>,
+    R: Outcome,
+    R::Error: From<TimeoutError>,
 {
     let delay = delay.into();
     let deadline = after(delay);
@@ -101,11 +107,11 @@ where
         let is_task = typeid::of::<F::IntoFuture>() == typeid::of::<TaskOf<F::Output>>();
         if delay.is_some_and(|delay| delay.is_zero())
             && !is_task
-            && let Ok(outcome) = F::Output::from_error(TimeoutError.into())
+            && let Ok(outcome) = R::from_error(TimeoutError.into())
         {
             return outcome;
         }
-        limited(deadline, async |_| future.into_future().await).await
+        limited(deadline, async |_| future.into_future().await.in_time()).await
     }
 }
 

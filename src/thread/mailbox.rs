@@ -1,7 +1,6 @@
 //! Items from any thread to the tasks of one.
 
 use std::{
-    cell::RefCell,
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
@@ -9,7 +8,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::post::{Post, Put, Taken, Ticket};
+use super::{
+    blocking,
+    post::{Fetched, Post, Put, Ticket},
+};
 use crate::{
     error::{GetError, PutError, QueueEmpty, QueueFull, QueueShutDown, TryGetError, TryPutError},
     executor::{context, wait},
@@ -44,15 +46,15 @@ use crate::{
 /// ```
 pub struct Mailbox<T> {
     post: Arc<Post<T>>,
-    /// Without a limit, what there is is fetched all at once.
-    batch: RefCell<VecDeque<T>>,
+    /// What there is is fetched all at once.
+    batch: VecDeque<T>,
 }
 
 impl<T> Mailbox<T> {
     /// A mailbox for `maxsize` items; zero is for as many as there is memory for.
     pub fn new(maxsize: usize) -> Mailbox<T> {
         let room = if maxsize == 0 { usize::MAX } else { maxsize };
-        Mailbox { post: Arc::new(Post::new(room)), batch: RefCell::default() }
+        Mailbox { post: Arc::new(Post::new(room)), batch: VecDeque::new() }
     }
 
     /// A mailbox without a limit.
@@ -74,8 +76,7 @@ impl<T> Mailbox<T> {
     /// # Cancellation
     /// **Nothing lost**: items stay in the mailbox.
     pub async fn get(&mut self) -> Result<T, GetError> {
-        let this = &*self;
-        let got = wait(|cx: &mut Context<'_>| match this.take(Some(cx.waker())) {
+        let got = wait(|cx: &mut Context<'_>| match self.take(Some(cx.waker())) {
             Ok(item) => Poll::Ready(Ok(item)),
             Err(TryGetError::Empty(_)) => Poll::Pending,
             Err(TryGetError::ShutDown(error)) => Poll::Ready(Err(GetError::ShutDown(error))),
@@ -91,21 +92,43 @@ impl<T> Mailbox<T> {
         self.take(None)
     }
 
-    #[inline]
-    fn take(&self, waker: Option<&Waker>) -> Result<T, TryGetError> {
-        let mut batch = self.batch.borrow_mut();
-        if let Some(item) = batch.pop_front() {
-            return Ok(item);
+    /// Gets the next item, on a thread without a runtime, which sleeps while there is none.
+    ///
+    /// # Errors
+    /// [`QueueShutDown`], if the mailbox is empty and was shut down.
+    ///
+    /// # Panics
+    /// In a task: it would stop all tasks of its thread. [`get`](Mailbox::get) waits there.
+    ///
+    /// ```
+    /// let mut mailbox = ringio::Mailbox::new(2);
+    /// let sender = mailbox.sender();
+    /// let other = std::thread::spawn(move || ringio::run(async move { sender.put("hello").await }));
+    /// assert_eq!(mailbox.get_blocking(), Ok("hello"));
+    /// assert!(mailbox.get_blocking().is_err(), "its only sender is gone");
+    /// other.join().unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn get_blocking(&mut self) -> Result<T, QueueShutDown> {
+        refuse_in_a_task("get_blocking", "get");
+        if self.batch.is_empty() && !blocking::fetch(&self.post, &mut self.batch) {
+            return Err(QueueShutDown(()));
         }
-        let taken = self.post.take(&mut batch, waker);
-        drop(batch);
-        match taken {
-            Taken::Item(item, putter) => {
-                wake(putter);
-                Ok(item)
+        self.take(None).map_err(|_none| QueueShutDown(()))
+    }
+
+    #[inline]
+    fn take(&mut self, waker: Option<&Waker>) -> Result<T, TryGetError> {
+        loop {
+            if let Some(item) = self.batch.pop_front() {
+                wake(self.post.got_one());
+                return Ok(item);
             }
-            Taken::Empty(_old) => Err(TryGetError::Empty(QueueEmpty)),
-            Taken::ShutDown => Err(TryGetError::ShutDown(QueueShutDown(()))),
+            match self.post.fetch(&mut self.batch, waker) {
+                Fetched::Items => {}
+                Fetched::Empty(_old) => return Err(TryGetError::Empty(QueueEmpty)),
+                Fetched::ShutDown => return Err(TryGetError::ShutDown(QueueShutDown(()))),
+            }
         }
     }
 
@@ -114,14 +137,15 @@ impl<T> Mailbox<T> {
     pub fn shutdown(&mut self, immediate: bool) {
         shut_down(&self.post, immediate);
         if immediate {
-            let dropped = self.batch.take();
+            let dropped = std::mem::take(&mut self.batch);
+            dropped.iter().for_each(|_| wake(self.post.got_one()));
             drop(dropped);
         }
     }
 
     /// How many items are in the mailbox.
     pub fn qsize(&self) -> usize {
-        self.post.counts().items + self.batch.borrow().len()
+        self.post.counts().items
     }
 
     /// How many items there is room for; zero if there is no limit.
@@ -141,9 +165,7 @@ impl<T> Mailbox<T> {
 
     /// What is in the mailbox and who waits.
     pub fn statistics(&self) -> MailboxStatistics {
-        let mut statistics = statistics(&self.post);
-        statistics.items += self.batch.borrow().len();
-        statistics
+        statistics(&self.post)
     }
 }
 
@@ -195,6 +217,36 @@ impl<T> MailboxSender<T> {
         }
     }
 
+    /// Puts an item, on a thread without a runtime, which sleeps while there is no room, in one line with the tasks that
+    /// wait.
+    ///
+    /// # Errors
+    /// [`QueueShutDown`], with the item, if the mailbox is or was shut down or is gone.
+    ///
+    /// # Panics
+    /// In a task: it would stop all tasks of its thread. [`put`](MailboxSender::put) waits there.
+    ///
+    /// ```
+    /// let mut mailbox = ringio::Mailbox::new(2);
+    /// let sender = mailbox.sender();
+    /// let other = std::thread::spawn(move || (1..=4).try_for_each(|number| sender.put_blocking(number)));
+    /// let sum = ringio::run(async {
+    ///     let mut sum = 0;
+    ///     while let Ok(number) = mailbox.get().await {
+    ///         sum += number;
+    ///     }
+    ///     sum
+    /// });
+    /// assert_eq!(sum, 10);
+    /// other.join().unwrap().unwrap();
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn put_blocking(&self, item: T) -> Result<(), QueueShutDown<T>> {
+        refuse_in_a_task("put_blocking", "put");
+        blocking::put(&self.post, item).map_err(QueueShutDown)
+    }
+
     /// See [`Mailbox::shutdown`].
     pub fn shutdown(&self) {
         shut_down(&self.post, false);
@@ -205,7 +257,7 @@ impl<T> MailboxSender<T> {
         maxsize(&self.post)
     }
 
-    /// What is in the mailbox, but for what was fetched and not got yet, and who waits.
+    /// What is in the mailbox and who waits.
     pub fn statistics(&self) -> MailboxStatistics {
         statistics(&self.post)
     }
@@ -240,12 +292,19 @@ pub struct MailboxStatistics {
     pub items: usize,
     /// How many there is room for; zero if there is no limit.
     pub maxsize: usize,
-    /// Tasks that wait for room.
+    /// Tasks and threads that wait for room.
     pub putting: usize,
     /// Ways in.
     pub senders: usize,
     /// Whether it was shut down.
     pub shut_down: bool,
+}
+
+/// What blocks the thread of a loop stops all of its tasks, perhaps the one it waits for.
+#[inline]
+#[track_caller]
+fn refuse_in_a_task(name: &str, instead: &str) {
+    assert!(!context::is_inside(), "{name}() would block all tasks of this thread; await {instead}() instead");
 }
 
 fn wake(waker: Option<Waker>) {

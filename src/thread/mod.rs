@@ -1,5 +1,6 @@
 //! What crosses threads: items, calls on other threads, and calls from them.
 
+mod blocking;
 mod mailbox;
 mod post;
 mod primitives;

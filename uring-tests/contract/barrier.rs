@@ -104,6 +104,25 @@ fn reset_sends_those_inside_away() {
 }
 
 #[test]
+fn place_outside_is_that_of_coming_also_for_one_that_was_inside() {
+    // BA2, BA4: passed over by the reset for a cancel that is then withdrawn, it is before those who came after it.
+    on_ring(async || {
+        let barrier = Barrier::new(3).unwrap();
+        let inside = [party(&barrier), party(&barrier)];
+        turns(1).await;
+        let newcomer = party(&barrier);
+        inside[1].cancel();
+        barrier.reset();
+        inside[1].uncancel();
+        turns(2).await;
+        assert_eq!(barrier.n_waiting(), 2);
+        assert_eq!(barrier.wait().await, Ok(2));
+        let [sent_away, first] = inside;
+        assert_eq!((sent_away.await, first.await, newcomer.await), (BROKEN, Ok(0), Ok(1)));
+    });
+}
+
+#[test]
 fn reset_while_draining_breaks_only_those_still_inside() {
     // BA4
     on_ring(async || {

@@ -194,3 +194,148 @@ fn ready_mailbox_lets_others_run_in_time() {
         assert_eq!(trace.take(), "other");
     });
 }
+
+/// Until as many wait for room.
+fn until_putting<T>(mailbox: &Mailbox<T>, count: usize) {
+    while mailbox.statistics().putting != count {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn items_of_each_thread_come_in_order() {
+    // Q2, Q3, Q5: plain threads, to a loop and to a plain thread, with room for all, for some, and for one.
+    for maxsize in [0, 1, 7, 300] {
+        for to_a_loop in [true, false] {
+            in_time(move || {
+                let mut mailbox = Mailbox::new(maxsize);
+                let senders = [(); 3].map(|()| mailbox.sender());
+                let threads = (0..3u64).zip(senders).map(|(number, sender)| {
+                    thread::spawn(move || (0..2000).try_for_each(|item| sender.put_blocking((number, item))))
+                });
+                let threads: Vec<_> = threads.collect();
+                let mut counts = [0; 3];
+                let mut count = |(number, item): (u64, u64)| {
+                    assert_eq!(item, counts[number as usize]);
+                    counts[number as usize] += 1;
+                };
+                if to_a_loop {
+                    ringio::run(async {
+                        while let Ok(item) = mailbox.get().await {
+                            count(item);
+                        }
+                    });
+                } else {
+                    while let Ok(item) = mailbox.get_blocking() {
+                        count(item);
+                    }
+                }
+                assert_eq!(counts, [2000; 3]);
+                threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+            });
+        }
+    }
+}
+
+#[test]
+fn threads_and_tasks_wait_for_room_in_one_line() {
+    // Q6
+    in_time(|| {
+        let mut mailbox = Mailbox::new(1);
+        let senders = [(); 3].map(|()| mailbox.sender());
+        senders[0].put_nowait(0).unwrap();
+        let mut threads = Vec::new();
+        for (item, sender) in (1..).zip(senders) {
+            threads.push(thread::spawn(move || match item {
+                2 => ringio::run(async { sender.put(item).await.is_ok() }),
+                _ => sender.put_blocking(item).is_ok(),
+            }));
+            until_putting(&mailbox, item);
+        }
+        for item in 0..4 {
+            assert_eq!(mailbox.get_blocking(), Ok(item));
+            assert_eq!(mailbox.statistics().putting, 3usize.saturating_sub(item + 1), "who makes room lets one in");
+        }
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    });
+}
+
+#[test]
+fn shutdown_wakes_threads_that_wait() {
+    // Q8, Q10: with their items; one that waits for an item, too.
+    in_time(|| {
+        let (mut mailbox, mut empty) = (Mailbox::new(1), Mailbox::<u32>::new(1));
+        let sender = mailbox.sender();
+        sender.put_nowait(1).unwrap();
+        let threads = [2, 3].map(|item| {
+            let sender = mailbox.sender();
+            thread::spawn(move || sender.put_blocking(item))
+        });
+        until_putting(&mailbox, 2);
+        sender.shutdown();
+        for (thread, item) in threads.into_iter().zip(2..) {
+            assert_eq!(thread.join().unwrap(), Err(QueueShutDown(item)));
+        }
+        assert_eq!(sender.put_blocking(4), Err(QueueShutDown(4)));
+        assert_eq!((mailbox.get_blocking(), mailbox.get_blocking()), (Ok(1), Err(QueueShutDown(()))));
+        let last = empty.sender();
+        let getter = thread::spawn(move || empty.get_blocking());
+        drop(last);
+        assert_eq!(getter.join().unwrap(), Err(QueueShutDown(())));
+    });
+}
+
+#[test]
+fn get_does_not_let_in_who_was_shut_out() {
+    // Q8: a put that waits when the mailbox is shut down fails, also when there is room before it runs.
+    on_ring(async || {
+        let mut mailbox = Mailbox::new(1);
+        let sender = mailbox.sender();
+        sender.put_nowait(1).unwrap();
+        let waiting = putter(&sender, 2);
+        turns(1).await;
+        sender.shutdown();
+        assert_eq!(mailbox.get_nowait(), Ok(1));
+        assert_eq!(mailbox.get_nowait(), Err(TryGetError::ShutDown(QueueShutDown(()))));
+        assert_eq!(waiting.await.unwrap(), "shut down 2");
+    });
+}
+
+#[test]
+fn item_counts_until_it_was_got() {
+    // Q1, Q3: however many the mailbox has fetched at once.
+    on_ring(async || {
+        let (mut mailbox, item) = (Mailbox::new(3), Arc::new(()));
+        let sender = mailbox.sender();
+        (0..3).for_each(|_| sender.put_nowait(item.clone()).unwrap());
+        for _ in 0..10 {
+            assert!(mailbox.full() && sender.put_nowait(item.clone()).is_err());
+            mailbox.get().await.unwrap();
+            assert_eq!((mailbox.qsize(), sender.statistics().items), (2, 2));
+            sender.put_nowait(item.clone()).unwrap();
+        }
+        let mut put = Box::pin(sender.put(item.clone()));
+        assert!(futures::poll!(&mut put).is_pending());
+        mailbox.get_nowait().unwrap();
+        assert_eq!((mailbox.qsize(), mailbox.statistics().putting), (3, 0));
+        assert_eq!(put.await, Ok(()));
+        mailbox.shutdown(true);
+        assert_eq!((mailbox.qsize(), Arc::strong_count(&item)), (0, 1), "Q9");
+        assert!(mailbox.get().await.is_err());
+    });
+}
+
+#[test]
+fn tasks_may_not_block() {
+    // X3
+    let outcome = std::panic::catch_unwind(|| {
+        ringio::run(async {
+            let mailbox = Mailbox::new(1);
+            mailbox.sender().put_blocking(1)
+        })
+    });
+    let text = *outcome.unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(text, "put_blocking() would block all tasks of this thread; await put() instead");
+    let outcome = std::panic::catch_unwind(|| ringio::run(async { Mailbox::<u32>::new(1).get_blocking() }));
+    assert!(outcome.unwrap_err().downcast::<String>().unwrap().contains("await get()"));
+}

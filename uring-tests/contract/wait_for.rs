@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use futures::channel::oneshot;
-use ringio::{CancelledError, create_task, wait_for, yield_now};
+use ringio::{CancelledError, Event, Lock, Semaphore, TimeoutError, WaitForError, create_task, wait_for, yield_now};
 
 use super::{Trace, cancel::me, forever, is_cancel, on_ring, pairs, turns, until};
 
@@ -225,5 +225,61 @@ fn accept_that_times_out_loses_no_connection() {
         connects.await.unwrap();
         let expected: Vec<_> = clients.borrow().iter().map(|client| client.local_addr().unwrap()).collect();
         assert_eq!(accepted, expected);
+    });
+}
+
+#[test]
+fn waits_that_only_a_cancel_ends_have_room_for_a_timeout() {
+    // WF1, WF3, LK2, SE4, EV1: as `wait_for(lock.acquire(), 1)`.
+    on_ring(async || {
+        const OVER: WaitForError = WaitForError::Timeout(TimeoutError);
+        let (lock, semaphore, event) = (Lock::new(), Semaphore::new(1), Event::new());
+        let guard = wait_for(lock.acquire(), LONG).await.unwrap();
+        assert_eq!(wait_for(lock.acquire(), SHORT).await.unwrap_err(), OVER);
+        assert_eq!(wait_for(lock.acquire(), Duration::ZERO).await.unwrap_err(), OVER);
+        assert_eq!(lock.statistics().waiting, 0);
+        drop(guard);
+        assert!(wait_for(lock.acquire(), SHORT).await.is_ok() && !lock.locked());
+        let permit = semaphore.acquire().await.unwrap();
+        assert_eq!(wait_for(semaphore.acquire(), SHORT).await.unwrap_err(), OVER);
+        drop(permit);
+        assert_eq!(wait_for(event.wait(), SHORT).await.unwrap_err(), OVER);
+        let inner = event.clone();
+        let waiting = create_task(async move { wait_for(inner.wait(), LONG).await });
+        turns(1).await;
+        waiting.cancel();
+        let any = waiting.to_any();
+        assert_eq!(waiting.await, Err(WaitForError::Cancelled(CancelledError)));
+        assert!(any.cancelled(), "C8");
+    });
+}
+
+#[test]
+fn its_error_says_what_that_of_the_body_is() {
+    // X2: the type of the body's error comes from what is made of the result, also where that is the only place.
+    async fn plain(lock: &Lock) -> io::Result<u32> {
+        wait_for(
+            async {
+                let _guard = lock.acquire().await?;
+                Ok(1)
+            },
+            LONG,
+        )
+        .await
+    }
+    async fn all(lock: &Lock) -> Result<u32, ringio::Error> {
+        let guard = wait_for(lock.acquire(), SHORT).await;
+        assert!(matches!(guard.map(drop).map_err(ringio::Error::from), Err(ringio::Error::Timeout(_))));
+        drop(wait_for(lock.acquire(), SHORT).await?);
+        wait_for(async { Ok(yield_now().await.map(|()| 2)?) }, LONG).await
+    }
+    on_ring(async || {
+        let lock = Lock::new();
+        assert_eq!(plain(&lock).await.unwrap(), 1);
+        let guard = lock.acquire().await.unwrap();
+        assert!(matches!(all(&lock).await, Err(ringio::Error::Timeout(_))));
+        drop(guard);
+        assert_eq!(io::Error::from(WaitForError::from(TimeoutError)).kind(), io::ErrorKind::TimedOut);
+        assert!(is_cancel(&io::Error::from(WaitForError::from(CancelledError))));
     });
 }

@@ -331,8 +331,7 @@ mail!(
         let mailbox = ringio::Mailbox::new(MAILBOX_BOUND);
         (mailbox.sender(), mailbox)
     },
-    // Its put blocks no thread; so the thread waits as any executor does.
-    |sender, item| smol::future::block_on(sender.put(item)),
+    |sender, item| sender.put_blocking(item),
     get
 );
 mail!(

@@ -12,10 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     ptr::NonNull,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::AtomicPtr},
     task::{Context, Poll, Waker},
 };
 
@@ -26,25 +23,26 @@ use super::{
     state::State,
     waker,
 };
-use crate::executor::{context, inbox::Inbox};
+use crate::executor::{
+    context,
+    inbox::Inbox,
+    shares::{Queued, Shared},
+};
 
 /// The part of the allocation that does not depend on the body's type.
 #[repr(C)]
 pub(in crate::executor) struct Header {
     table: &'static Table,
     pub(super) state: State,
-    remote_queued: AtomicBool,
+    remote_queued: Queued,
     local: Cell<u32>,
-    shared: AtomicU32,
+    shared: Shared,
     pub(super) links: Links,
     /// The next task in the inbox.
     pub(in crate::executor) next: AtomicPtr<Header>,
     home: NonNull<Inbox>,
     core: Core,
 }
-
-/// In `shared`: the task holds a reference to its home (W3).
-const HOLDS_HOME: u32 = 1 << 31;
 
 /// What depends on the body's type.
 struct Table {
@@ -114,8 +112,8 @@ impl<R> Typed<R> {
             table,
             state: State::new(),
             local: Cell::new(1),
-            shared: AtomicU32::new(1),
-            remote_queued: AtomicBool::new(false),
+            shared: Shared::new(),
+            remote_queued: Queued::new(),
             links: Links::default(),
             next: AtomicPtr::new(std::ptr::null_mut()),
             home,
@@ -216,7 +214,7 @@ impl TaskRef {
 
     /// In the run queue, or on its way there.
     pub(crate) fn is_scheduled(&self) -> bool {
-        self.header().state.is_scheduled() || self.header().remote_queued.load(Ordering::Acquire)
+        self.header().state.is_scheduled() || self.header().remote_queued.is_in()
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -369,9 +367,7 @@ impl TaskRef {
 pub(super) unsafe fn add_shared(header: NonNull<Header>) {
     // SAFETY: passed on.
     let header = unsafe { header.as_ref() };
-    let before = header.shared.fetch_add(1, Ordering::Relaxed);
-    assert!(before & !HOLDS_HOME < HOLDS_HOME / 2, "more than a billion wakers of one task");
-    if before & HOLDS_HOME == 0 && header.shared.fetch_or(HOLDS_HOME, Ordering::Relaxed) & HOLDS_HOME == 0 {
+    if header.shared.add() {
         // SAFETY: W3: the first waker is cloned from a reference that keeps the runtime alive.
         unsafe { Arc::increment_strong_count(header.home.as_ptr()) };
     }
@@ -381,10 +377,7 @@ pub(super) unsafe fn add_shared(header: NonNull<Header>) {
 /// The header is alive, and the caller's shared reference goes. `at_home`: on the home thread, in a runtime's context.
 pub(super) unsafe fn release_shared(header: NonNull<Header>, at_home: bool) {
     // SAFETY: passed on.
-    let shared = unsafe { &header.as_ref().shared };
-    // Without a waker there is no other thread to agree with.
-    let alone = shared.load(Ordering::Acquire) & !HOLDS_HOME == 1;
-    if alone || shared.fetch_sub(1, Ordering::AcqRel) & !HOLDS_HOME == 1 {
+    if unsafe { header.as_ref() }.shared.release() {
         // SAFETY: W2: it was the last reference.
         unsafe { free(header, at_home) }
     }
@@ -394,13 +387,13 @@ pub(super) unsafe fn release_shared(header: NonNull<Header>, at_home: bool) {
 /// No reference is left.
 unsafe fn free(header: NonNull<Header>, at_home: bool) {
     // SAFETY: passed on; read out before the memory goes.
-    let (table, home, shared) = {
+    let (table, home, holds_home) = {
         // SAFETY: as above.
         let header = unsafe { header.as_ref() };
-        (header.table, header.home, header.shared.load(Ordering::Relaxed))
+        (header.table, header.home, header.shared.holds_home())
     };
     // There is nothing left to drop in the core: it was cleared with the last local reference.
-    if shared & HOLDS_HOME != 0 {
+    if holds_home {
         // SAFETY: W3: the reference that the first waker took.
         unsafe { Arc::decrement_strong_count(home.as_ptr()) };
     }
@@ -426,7 +419,7 @@ pub(super) unsafe fn wake(header: NonNull<Header>) {
     if at_home.is_some() {
         return;
     }
-    if !task.remote_queued.swap(true, Ordering::AcqRel) {
+    if task.remote_queued.enter() {
         // SAFETY: W4: the inbox gets a shared reference of its own.
         unsafe { add_shared(header) };
         // SAFETY: W3: a waker exists, so the task holds a reference to its home.
@@ -444,7 +437,7 @@ pub(in crate::executor) fn release_from_inbox(header: NonNull<Header>, schedule:
         // SAFETY: the inbox's reference keeps it alive.
         let task = unsafe { header.as_ref() };
         // Before it is scheduled: a wake from now on queues it again (W4).
-        task.remote_queued.store(false, Ordering::Release);
+        task.remote_queued.leave();
         if schedule && task.local.get() > 0 && task.state.schedule() {
             task.local.set(task.local.get() + 1);
             context::push_ready(task.home, TaskRef { header });
