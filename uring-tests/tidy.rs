@@ -81,7 +81,6 @@ const UNSAFE_BUDGETS: &[(&str, usize)] = &[
     ("src/driver/no_sim.rs", 2),
     ("src/driver/sim/kernel.rs", 28),
     ("src/driver/uring/mod.rs", 11),
-    ("src/driver/uring/tests.rs", 0),
     ("src/executor/cell/lists.rs", 2),
     ("src/executor/cell/raw.rs", 59),
     ("src/executor/cell/spares.rs", 4),
