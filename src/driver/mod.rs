@@ -81,7 +81,7 @@ impl Driver {
             // SAFETY: passed on to our caller.
             Driver::Uring(ring) => unsafe { ring.push_quietly(token, request, len) },
             // SAFETY: as above.
-            Driver::Sim(world) => unsafe { world.push(token, request) },
+            Driver::Sim(world) => unsafe { world.push_quietly(token, request) },
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) enum Order {
 pub(super) struct Asked {
     pub(super) fd: Option<RawFd>,
     pub(super) order: Order,
+    /// A send that is done at once or not at all, and says nothing when it goes well.
+    pub(super) quiet: bool,
 }
 
 /// An operation that was pushed and has not ended.
@@ -175,8 +177,12 @@ impl State {
         }
         let digest = digest(asked.order.source());
         let urgent = matches!(asked.order, Order::Close);
+        let quiet = asked.quiet;
         let flight = Flight { asked, file, moved: 0, scheduled: false, unheard: 0, since: self.now(), digest };
         self.flights.insert(token.to_user_data(), flight);
+        if quiet {
+            return self.attempt_quietly(token);
+        }
         let delay = if urgent { 0 } else { self.delay() };
         self.schedule(token, delay);
     }
@@ -228,6 +234,22 @@ impl State {
         }
     }
 
+    /// The only attempt of a quiet send. That all was sent is withheld until there is something else to tell.
+    fn attempt_quietly(&mut self, token: Token) {
+        let Some(mut flight) = self.flights.remove(&token.to_user_data()) else { return };
+        let total: usize = flight.asked.order.source().iter().map(Memory::len).sum();
+        let (result, flags) = match self.step(token, &mut flight) {
+            Step::Final { result, flags } => (result, flags),
+            Step::Wait | Step::Again | Step::More { .. } if flight.moved == 0 => (-libc::EAGAIN, 0),
+            Step::Wait | Step::Again | Step::More { .. } => (i32::try_from(flight.moved).unwrap_or(i32::MAX), 0),
+        };
+        self.settle(token, flight, result, flags);
+        match usize::try_from(result) {
+            Ok(sent) if sent == total => self.withheld.push(Completion::new(token, result, flags)),
+            Ok(_) | Err(_) => self.post(token, result, flags),
+        }
+    }
+
     /// A signal comes while it waits, and it has done nothing. A connect goes on all the same.
     fn is_interrupted(&mut self, flight: &Flight) -> bool {
         let may_be = flight.moved == 0 && !matches!(flight.asked.order, Order::Connect { .. });
@@ -254,6 +276,11 @@ impl State {
 
     /// The end of an operation: its memory goes (F1), then its final completion is posted (F2).
     fn land(&mut self, token: Token, flight: Flight, result: i32, flags: u32) {
+        self.settle(token, flight, result, flags);
+        self.post(token, result, flags);
+    }
+
+    fn settle(&mut self, token: Token, flight: Flight, result: i32, flags: u32) {
         if digest(flight.asked.order.source()) != flight.digest {
             self.violate(format!("memory that was lent to a {} was written meanwhile", flight.asked.order.name()));
         }
@@ -264,8 +291,6 @@ impl State {
             file.waiting.retain(|waiting| *waiting != Waiter::Operation(token));
         }
         self.trace.answer(self.clock.now(), token, flight.visible(result), flags);
-        drop(flight);
-        self.post(token, result, flags);
     }
 
     fn post(&mut self, token: Token, result: i32, flags: u32) {

@@ -84,7 +84,15 @@ impl World {
     pub(in super::super) unsafe fn push(&self, token: Token, request: &Request) {
         // SAFETY: passed on from our caller.
         let (fd, order) = unsafe { order_of(request) };
-        self.state().push(token, Asked { fd, order });
+        self.state().push(token, Asked { fd, order, quiet: false });
+    }
+
+    /// # Safety
+    /// As for `Driver::push`.
+    pub(in super::super) unsafe fn push_quietly(&self, token: Token, request: &Request) {
+        // SAFETY: passed on from our caller.
+        let (fd, order) = unsafe { order_of(request) };
+        self.state().push(token, Asked { fd, order, quiet: true });
     }
 
     /// # Safety

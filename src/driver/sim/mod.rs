@@ -151,6 +151,8 @@ impl World {
             let Some(completion) = self.state().drain() else { return };
             sink(completion);
         }
+        let withheld = self.state().answer_quiet();
+        withheld.into_iter().for_each(sink);
     }
 
     pub(super) fn doorbell(&self) -> &Doorbell {
