@@ -388,21 +388,29 @@ impl<E> Future for Children<'_, E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         let this = &mut *self;
         this.state.attend(cx.waker());
+        // First, as with a task that is awaited (C10): this wait may be the only one in the scope of the cancel that still
+        // hands it on.
+        let begun = this.point.has_begun();
+        if begun && this.point.check(cx.waker()).is_err() {
+            this.cancel();
+        }
         if this.state.children.borrow().is_empty() {
             this.point.end();
             return Poll::Ready(this.cancelled);
         }
-        let begun = this.point.has_begun();
-        let point = if begun { this.point.check(cx.waker()) } else { this.point.begin(cx.waker()) };
-        if point.is_err() {
-            this.cancelled = true;
-            this.state.abort();
-            if !begun {
-                // It was delivered, so the wait begins undisturbed.
-                let _ = this.point.begin(cx.waker());
-            }
+        if !begun && this.point.begin(cx.waker()).is_err() {
+            this.cancel();
+            // It was delivered, so the wait begins undisturbed.
+            let _ = this.point.begin(cx.waker());
         }
         Poll::Pending
+    }
+}
+
+impl<E> Children<'_, E> {
+    fn cancel(&mut self) {
+        self.cancelled = true;
+        self.state.abort();
     }
 }
 

@@ -124,5 +124,9 @@ fn workload(run: Run) {
 #[test]
 fn a_cancelled_tree_ends_and_leaves_nothing() {
     // A read that was told to come back, beside a wait that took the cancel for both.
-    gauntlet("a_cancelled_tree_ends_and_leaves_nothing", &[1795377418128966315], workload);
+    gauntlet(
+        "a_cancelled_tree_ends_and_leaves_nothing",
+        &[1_795_377_418_128_966_315, 1_795_394_135_196_424_395],
+        workload,
+    );
 }

@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) done: VecDeque<Completion>,
     /// Quiet sends that went well, and were not told of.
     pub(super) withheld: Vec<Completion>,
-    /// Some quiet sends were not told of when they should have been.
+    /// Some quiet sends were not taken when they should have been.
     late: bool,
     pub(super) net: Net,
     pub(super) children: Arena<Process>,
@@ -232,11 +232,10 @@ impl State {
         Some(completion)
     }
 
-    /// What quiet sends did not say, once all else is told.
+    /// What quiet sends did not say.
     pub(super) fn answer_quiet(&mut self) -> Vec<Completion> {
-        let more = !self.done.is_empty();
-        self.late = self.queue.iter().any(Entry::is_quiet) || more && !self.withheld.is_empty();
-        if more { Vec::new() } else { std::mem::take(&mut self.withheld) }
+        self.late = self.queue.iter().any(Entry::is_quiet);
+        std::mem::take(&mut self.withheld)
     }
 
     /// How many completions are seen at once.

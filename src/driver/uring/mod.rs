@@ -31,6 +31,8 @@ pub(crate) struct Uring {
     quiet: Vec<(Token, u32)>,
     /// Some of them could not be answered when they should have been.
     late: bool,
+    /// How many of them are answered when the fence is.
+    fenced: Option<usize>,
     buffers: Option<BufferRing>,
     /// From the first socket for datagrams on.
     datagrams: Option<BufferRing>,
@@ -50,6 +52,9 @@ const DOORBELL: u64 = 1 << 56;
 const CANCEL: u64 = 2 << 56;
 /// Of a quiet send: the rest is its token.
 const QUIET: u64 = 3 << 56;
+
+/// Pushed when completions did not fit: what comes before its own was known before it.
+const FENCE: u64 = 4 << 56;
 
 /// In place of its length, for a quiet send that was answered: longer than any.
 const FAILED: u32 = u32::MAX;
@@ -74,6 +79,7 @@ impl Uring {
             overflow: VecDeque::new(),
             quiet: Vec::new(),
             late: false,
+            fenced: None,
             buffers,
             datagrams: None,
             pool,
@@ -194,12 +200,13 @@ impl Uring {
     #[inline]
     pub(super) fn drain(&mut self, mut sink: impl FnMut(Completion)) {
         let mut armed = self.doorbell_armed;
-        let mut failed = 0;
+        let (mut failed, mut fence_came) = (0, false);
         for entry in self.ring.completions() {
             let data = entry.user_data();
             match data & OURS {
                 0 => sink(Completion::new(Token::from_user_data(data), entry.result(), entry.flags())),
                 DOORBELL => armed = io_uring::cqueue::more(entry.flags()),
+                FENCE => fence_came = true,
                 // What became of a cancel tells nothing: its target's own completion does.
                 CANCEL => {}
                 QUIET => {
@@ -217,18 +224,33 @@ impl Uring {
         }
         self.doorbell_armed = armed;
         if !self.quiet.is_empty() {
-            self.answer_quiet(sink);
+            self.answer_quiet(fence_came, sink);
         }
     }
 
-    /// U3. Answers the quiet sends that the kernel has said nothing of.
-    fn answer_quiet(&mut self, mut sink: impl FnMut(Completion)) {
-        self.late = self.ring.queued() > 0 || !self.overflow.is_empty() || self.ring.has_overflowed();
-        if !self.late {
-            for (token, len) in self.quiet.drain(..).filter(|(_, len)| *len != FAILED) {
-                sink(Completion::new(token, len as i32, 0)); // fits: see `transfer_len`
+    /// U3. Answers the quiet sends that the kernel has said nothing of, and would have by now.
+    fn answer_quiet(&mut self, fence_came: bool, mut sink: impl FnMut(Completion)) {
+        let taken = self.ring.queued() == 0 && self.overflow.is_empty();
+        let fenced = if fence_came { self.fenced.take() } else { None };
+        let sure = match fenced {
+            Some(count) => count,
+            None if taken && !self.ring.has_overflowed() => self.quiet.len(),
+            // Completions that had no place come in their order: what was to be said of these is said before the fence.
+            None => {
+                if taken && self.fenced.is_none() {
+                    self.fenced = Some(self.quiet.len());
+                    let entry = encode::entry(&Request::Nop).user_data(FENCE);
+                    // SAFETY: the entry points to nothing.
+                    unsafe { self.push_entry(entry) };
+                }
+                0
             }
+        };
+        for (token, len) in self.quiet.drain(..sure).filter(|(_, len)| *len != FAILED) {
+            sink(Completion::new(token, len as i32, 0)); // fits: see `transfer_len`
         }
+        self.fenced = self.fenced.map(|count| count.saturating_sub(sure)).filter(|count| *count > 0);
+        self.late = !self.quiet.is_empty();
     }
 
     fn arm_doorbell(&mut self) {
