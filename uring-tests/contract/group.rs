@@ -86,6 +86,30 @@ fn finished_children_leave_at_once() {
 }
 
 #[test]
+fn a_cancel_in_the_turn_of_the_last_childs_end_is_handed_on() {
+    // C1, C10: the group's wait is ended by it although no child is left.
+    on_ring(async || {
+        let (go, wait) = oneshot::channel::<()>();
+        let group = create_task(async {
+            let ended = TaskGroup::scope(async |group| {
+                group.create_task(async move {
+                    wait.await.unwrap();
+                    io::Result::Ok(())
+                });
+                Ok(())
+            });
+            io::Result::Ok(ended.await?)
+        });
+        turns(3).await;
+        go.send(()).unwrap();
+        // The child runs before this task does, and its group after it.
+        yield_now().await.unwrap();
+        assert!(!group.done() && group.cancel());
+        assert!(is_cancel(&group.await.unwrap_err()));
+    });
+}
+
+#[test]
 fn a_child_that_is_cancelled_disturbs_nobody() {
     // TG3: cancelled by somebody, or by itself.
     on_ring(async || {
