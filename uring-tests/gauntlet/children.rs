@@ -12,6 +12,8 @@ use ringio::{
 use super::seeds::{Run, gauntlet};
 use crate::support::Rng;
 
+const LONG: Duration = Duration::from_secs(1000);
+
 /// What a child of a seed writes, and what it exits with.
 fn plan(seed: u64, most: usize) -> (Vec<Vec<u8>>, i32) {
     let mut rng = Rng::of(seed);
@@ -66,7 +68,8 @@ async fn start(rng: &mut Rng, name: &str, seed: u64) -> io::Result<Process> {
 async fn communicate(rng: &mut Rng, process: &mut Process, input: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut input = Some(input);
     loop {
-        let patience = if rng.below(2) == 0 { rng.micros(2000) } else { Duration::from_secs(1000) };
+        // Never none at all: then it would not begin, and the input would go with it.
+        let patience = Duration::from_micros(1) + if rng.below(2) == 0 { rng.micros(2000) } else { LONG };
         match wait_for(process.communicate(input.take()), patience).await {
             Ok((output, errors)) => return Ok((output.unwrap_or_default(), errors.unwrap_or_default())),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
@@ -151,5 +154,9 @@ fn workload(run: Run) {
 
 #[test]
 fn children_are_reaped_once_and_lose_no_byte() {
-    gauntlet("children_are_reaped_once_and_lose_no_byte", &[], workload);
+    gauntlet(
+        "children_are_reaped_once_and_lose_no_byte",
+        &[1_795_394_107_700_980_538, 1_795_394_193_764_669_728],
+        workload,
+    );
 }
