@@ -52,8 +52,8 @@ pub fn is_debug() -> bool {
 }
 
 /// Switches the debug mode of this thread's runtime. It reports to the error handler: steps that take longer than
-/// [`slow_callback_duration`](crate::RunnerBuilder::slow_callback_duration), waits that were never awaited, writers that were never closed, and cancels
-/// that no wait has seen, or that a task did not heed.
+/// [`slow_callback_duration`](crate::RunnerBuilder::slow_callback_duration), waits that were never awaited, writers that
+/// were never closed, and cancels that no wait has seen, or that a task did not heed.
 ///
 /// # Panics
 /// Outside of a runtime.

@@ -27,11 +27,11 @@ mod basic;
 mod child;
 mod chores;
 mod datagram;
-mod held;
 mod layer;
 #[cfg(feature = "tls")]
 mod layered;
 mod port;
+mod rare;
 mod read_at;
 mod receive;
 mod send;

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Socket,
-    held::Held,
+    rare::Rare,
     slot::Owner,
     socket::{Kind, LINGER_BYTES_MAX},
 };
@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub(super) struct Receiving {
-    incoming: Held<Incoming>,
+    incoming: Rare<Incoming>,
     buffered: Cell<usize>,
     limit: Cell<usize>,
     armed: Cell<Armed>,
@@ -108,7 +108,7 @@ const BULK_SOCKETS_MAX: u32 = 2;
 impl Receiving {
     pub(super) fn new() -> Receiving {
         Receiving {
-            incoming: Held::empty(),
+            incoming: Rare::empty(),
             buffered: Cell::new(0),
             limit: Cell::new(LIMIT_BYTES),
             armed: Cell::new(Armed::Not),

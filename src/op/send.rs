@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Socket, Waiters,
-    held::Held,
+    rare::Rare,
     slot::Owner,
     socket::{Kind, Phase, closed},
     transfer::SendTurn,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub(super) struct Sending {
-    outgoing: Held<Outgoing>,
+    outgoing: Rare<Outgoing>,
     /// Bytes written and not yet taken by the kernel.
     queued: Cell<usize>,
     flight: Cell<Flight>,
@@ -131,7 +131,7 @@ impl Segment {
 impl Sending {
     pub(super) fn new() -> Sending {
         Sending {
-            outgoing: Held::empty(),
+            outgoing: Rare::empty(),
             queued: Cell::new(0),
             flight: Cell::new(Flight::No),
             token: Cell::new(Token::NONE),

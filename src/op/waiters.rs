@@ -2,13 +2,13 @@
 
 use std::{cell::Cell, task::Waker};
 
-use super::held::Held;
+use super::rare::Rare;
 
 #[derive(Default)]
 pub(crate) struct Waiters {
     /// Mostly there is but one.
     first: Cell<Option<Waker>>,
-    others: Held<Vec<Waker>>,
+    others: Rare<Vec<Waker>>,
 }
 
 impl Waiters {

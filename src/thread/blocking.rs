@@ -72,7 +72,17 @@ fn wait_for_room<T>(post: &Post<T>, ticket: u64, waker: &Waker) -> Result<(), T>
 }
 
 /// Fetches items, asleep while there are none. False when there will be none any more.
+#[inline]
 pub(super) fn fetch<T>(post: &Post<T>, batch: &mut VecDeque<T>) -> bool {
+    match post.fetch(batch, None) {
+        Fetched::Items => true,
+        Fetched::ShutDown => false,
+        Fetched::Empty(_) => fetch_slowly(post, batch),
+    }
+}
+
+#[cold]
+fn fetch_slowly<T>(post: &Post<T>, batch: &mut VecDeque<T>) -> bool {
     let waker = waker();
     loop {
         match post.fetch(batch, Some(&waker)) {

@@ -11,7 +11,7 @@ mod unix;
 use std::{io, time::Duration};
 
 use ringio::{
-    Descriptor, Runner, sleep,
+    Descriptor, Runner, StreamReader, StreamWriter, sleep,
     testing::{self, Faults, Sim},
 };
 
@@ -33,6 +33,12 @@ impl Kernel {
         let (reader, writer) = io::pipe()?;
         Ok((Descriptor::new(reader.into()), Descriptor::new(writer.into())))
     }
+}
+
+/// Gives back what comes until the end, at once.
+pub(crate) async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
+    let data = reader.read_to_end().await?;
+    writer.write_owned(data)
 }
 
 /// What comes of `attempt` once no child that another test is starting has a copy of the descriptor any more.

@@ -2,12 +2,9 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use ringio::{
-    BufResult, StreamReader, StreamWriter, TcpListener, TcpStream, create_task, open_connection, sleep, start_server,
-    wait_for,
-};
+use ringio::{BufResult, TcpListener, TcpStream, create_task, open_connection, sleep, start_server, wait_for};
 
-use super::{each_kernel, soon};
+use super::{each_kernel, echo, soon};
 
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -190,11 +187,6 @@ fn a_timed_out_read_gives_the_buffer_back_and_leaves_the_bytes() {
         client.close().await.unwrap();
         assert_eq!(read_all(&mut server).await.0, b"later");
     });
-}
-
-async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
-    let data = reader.read_to_end().await?;
-    writer.write_owned(data)
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::{
 };
 
 use ringio::{
-    BindUnix, BufResult, StreamReader, StreamWriter, UnixListener, UnixStream, create_task, open_unix_connection,
-    sleep, start_unix_server, wait_for,
+    BindUnix, BufResult, UnixListener, UnixStream, create_task, open_unix_connection, sleep, start_unix_server,
+    wait_for,
 };
 
-use super::{Kernel, each_kernel};
+use super::{Kernel, each_kernel, echo};
 
 /// A directory of this test's: on Linux it goes when the test ends.
 pub(super) struct Directory(PathBuf, Kernel);
@@ -218,11 +218,6 @@ fn a_listener_that_closes_breaks_off_what_waits_for_it() {
         let (read, ended) = read_all(&mut client).await;
         assert_eq!((&read[..], kind_of(ended)), (&b""[..], Some(io::ErrorKind::ConnectionReset)));
     });
-}
-
-async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
-    let data = reader.read_to_end().await?;
-    writer.write_owned(data)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Bench, Options, rotated};
+use super::{Bench, Options};
 use crate::{
     child::Child,
     report::{Spread, Table},
@@ -40,18 +40,8 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
     let servers = options.servers()?;
     let rounds = options.rounds(3, 1);
     println!("idle: bytes of the server's process per connection, {} of them, {rounds} rounds", options.connections);
-    let mut rows = Vec::new();
-    for round in 0..rounds {
-        for server in rotated(&servers, round) {
-            match bench_one(bench, server, options.connections, round) {
-                Ok(row) => {
-                    bench.json.write(&row)?;
-                    rows.push(row);
-                }
-                Err(error) => println!("  FAILED {}: {error}", server.name),
-            }
-        }
-    }
+    let rows = bench
+        .each_round(&servers, rounds, |bench, server, round| bench_one(bench, server, options.connections, round))?;
     print(&servers, &rows);
     Ok(())
 }

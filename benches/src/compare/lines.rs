@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Bench, Mark, Options, rotated};
+use super::{Bench, Mark, Options};
 use crate::{
     child::Child,
     placement::Placement,
@@ -41,18 +41,7 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
     let rounds = options.rounds(5, 2);
     let text = text(if options.quick { LINES_QUICK } else { LINES });
     println!("\nlines: {} of them, 1 to 40 bytes long each, over one connection, {rounds} rounds", count(&text));
-    let mut rows = Vec::new();
-    for round in 0..rounds {
-        for server in rotated(&servers, round) {
-            match bench_one(bench, server, &text, round) {
-                Ok(row) => {
-                    bench.json.write(&row)?;
-                    rows.push(row);
-                }
-                Err(error) => println!("  FAILED {}: {error}", server.name),
-            }
-        }
-    }
+    let rows = bench.each_round(&servers, rounds, |bench, server, round| bench_one(bench, server, &text, round))?;
     for placement in Placement::ALL {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.placement == placement).collect();
         if !rows.is_empty() {

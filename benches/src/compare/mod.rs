@@ -15,6 +15,7 @@ mod summary;
 use std::{io, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use crate::{
     cells::Cell,
@@ -133,6 +134,28 @@ impl Bench {
         );
         let json = Json::create(options.json.as_deref())?;
         Ok(Bench { cpus, fifo: options.fifo, json, prober, descriptors })
+    }
+
+    /// The rows of all rounds, each server by itself; one that fails is named.
+    fn each_round<R: Serialize>(
+        &mut self,
+        servers: &[&'static Server],
+        rounds: u32,
+        mut bench_one: impl FnMut(&mut Bench, &'static Server, u32) -> io::Result<R>,
+    ) -> io::Result<Vec<R>> {
+        let mut rows = Vec::new();
+        for round in 0..rounds {
+            for server in rotated(servers, round) {
+                match bench_one(self, server, round) {
+                    Ok(row) => {
+                        self.json.write(&row)?;
+                        rows.push(row);
+                    }
+                    Err(error) => println!("  FAILED {}: {error}", server.name),
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// The server's CPU clock and the placement, as one slice ends and the next begins.

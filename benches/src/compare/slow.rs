@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Bench, Options, idle::Memory, rotated};
+use super::{Bench, Options, idle::Memory};
 use crate::{
     child::Child,
     report::{Spread, Table},
@@ -39,18 +39,8 @@ pub(super) fn run(bench: &mut Bench, options: &Options) -> io::Result<()> {
     let rounds = options.rounds(2, 1);
     let connections = options.connections.min(1000);
     println!("slow readers: bytes of the server's process per connection, {connections} of them, {rounds} rounds");
-    let mut rows = Vec::new();
-    for round in 0..rounds {
-        for server in rotated(&servers, round) {
-            match bench_one(bench, server, connections, round) {
-                Ok(row) => {
-                    bench.json.write(&row)?;
-                    rows.push(row);
-                }
-                Err(error) => println!("  FAILED {}: {error}", server.name),
-            }
-        }
-    }
+    let rows =
+        bench.each_round(&servers, rounds, |bench, server, round| bench_one(bench, server, connections, round))?;
     print(&servers, &rows);
     Ok(())
 }

@@ -90,3 +90,26 @@ fn more_quiet_sends_than_the_queues_hold_are_all_answered() {
     let mut bytes = [0; 100];
     peer.read_exact(&mut bytes).unwrap();
 }
+
+#[test]
+fn a_quiet_send_is_answered_while_completions_overflow_for_ever() {
+    // U3: behind a fence. More is started in each turn than the queue of completions holds.
+    let mut driver = driver();
+    let (ours, _peer) = UnixStream::pair().unwrap();
+    let mut answered = None;
+    for turn in 0..500 {
+        for number in 0..40 {
+            driver.push_nop(Token::new(number, 0));
+        }
+        if turn == 3 {
+            send(&mut driver, 7, &ours, b"quiet");
+        }
+        driver.turn(Wait::Not).unwrap();
+        driver.drain(|answer| {
+            if answer.token == Token::standing(7, 0) && answered.replace(turn).is_some() {
+                panic!("answered twice");
+            }
+        });
+    }
+    assert!(answered.is_some_and(|turn| turn >= 3), "not answered in 500 turns");
+}

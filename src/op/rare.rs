@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-pub(super) struct Held<T>(Cell<Option<Box<T>>>);
+pub(super) struct Rare<T>(Cell<Option<Box<T>>>);
 
-impl<T> Held<T> {
-    pub(super) const fn empty() -> Held<T> {
-        Held(Cell::new(None))
+impl<T> Rare<T> {
+    pub(super) const fn empty() -> Rare<T> {
+        Rare(Cell::new(None))
     }
 
     /// Calls `look` with what is held, or else with what `make` returns, which is held from then on. It is out of its place
@@ -39,8 +39,8 @@ impl<T> Held<T> {
     }
 }
 
-impl<T> Default for Held<T> {
-    fn default() -> Held<T> {
-        Held::empty()
+impl<T> Default for Rare<T> {
+    fn default() -> Rare<T> {
+        Rare::empty()
     }
 }
