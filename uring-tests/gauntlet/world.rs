@@ -175,6 +175,26 @@ fn closing_ends_what_was_told_to_come_back() {
 }
 
 #[test]
+fn who_waits_for_what_was_sent_is_told_of_it() {
+    // SW3: whether the wait begins before the kernel has the bytes, or after it has refused to take them.
+    for seed in 0..100 {
+        Sim::new(seed).faults(Faults::ENTER).run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let (_reader, mut writer) = ringio::open_connection(address).await.unwrap();
+            let _peer = listener.accept().await.unwrap();
+            for round in 0..20 {
+                writer.write(b"word").unwrap();
+                for _ in 0..round % 3 {
+                    yield_now().await.unwrap();
+                }
+                writer.flush().await.unwrap();
+            }
+        });
+    }
+}
+
+#[test]
 fn an_operation_that_a_signal_interrupts_starts_again() {
     // C10: nobody cancelled it, so nobody hears of it.
     let mut interrupted = 0;
