@@ -22,13 +22,15 @@ pub struct Counts {
     pub buffers: u32,
     /// Completions for operations that were over.
     pub stale: u64,
+    /// Receives that found no buffer, so far.
+    pub starved: u64,
 }
 
 /// The counts of this thread's runtime.
 pub fn counts() -> Counts {
     context::with(|runtime| {
         let (operations, (buffers_home, buffers), stale) = runtime.port.counts();
-        Counts { operations, buffers_home, buffers, stale }
+        Counts { operations, buffers_home, buffers, stale, starved: runtime.port.starved() }
     })
 }
 

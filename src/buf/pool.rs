@@ -135,6 +135,11 @@ impl Pool {
         }
     }
 
+    /// How many buffers the kernel may still write into.
+    pub(crate) fn provided(&self) -> u32 {
+        self.free.get()
+    }
+
     /// Whether [`Pool::provide`] has something to do.
     #[inline]
     pub(crate) fn has_returned(&self) -> bool {

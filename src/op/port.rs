@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::VecDeque,
     io,
     os::fd::OwnedFd,
     rc::Rc,
@@ -52,9 +53,11 @@ pub(crate) struct Port {
     /// Sockets with bytes to send that were written in this turn.
     dirty: RefCell<Vec<Rc<Socket>>>,
     /// Sockets whose receive found no buffer.
-    pub(super) starving: RefCell<Vec<Rc<Socket>>>,
+    pub(super) starving: RefCell<VecDeque<Rc<Socket>>>,
     /// Turns since a buffer came back, while sockets starve.
     hungry_turns: Cell<u32>,
+    /// How many receives have found no buffer.
+    starved: Cell<u64>,
     /// Completions on their way from the queue to their slots; kept for its memory.
     batch: RefCell<Vec<Completion>>,
     #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
@@ -104,6 +107,7 @@ impl Port {
             dirty: RefCell::default(),
             starving: RefCell::default(),
             hungry_turns: Cell::new(0),
+            starved: Cell::new(0),
             batch: RefCell::default(),
             spare_incoming: RefCell::default(),
             spare_outgoing: RefCell::default(),
@@ -312,29 +316,39 @@ impl Port {
     /// A receive found no buffer: it is started again when the turn's tasks have given theirs back.
     pub(super) fn starve(&self, socket: Rc<Socket>) {
         self.work.set(true);
-        self.starving.borrow_mut().push(socket);
+        self.starved.set(self.starved.get() + 1);
+        self.starving.borrow_mut().push_back(socket);
     }
 
-    /// Starts the receives that found no buffer again. The pool grows only when no buffer has come back for a turn: a few
-    /// that stay in the cache serve better than many. False when it is to be tried again in the next turn.
+    /// Starts receives that found no buffer again, the first first, and no more than there are buffers: others would only
+    /// find none again. The pool grows only when no buffer has come back for a turn: a few that stay in the cache serve
+    /// better than many. False when some are left for the next turn.
     fn feed_starving(&self) -> bool {
         if self.starving.borrow().is_empty() {
             return true;
         }
-        let returned = self.pool.has_returned();
-        if !returned && self.hungry_turns.replace(1) == 0 {
-            return false;
+        if self.pool.provided() == 0 && !self.pool.has_returned() {
+            if self.hungry_turns.replace(1) == 0 {
+                return false;
+            }
+            self.pool.grow();
         }
         self.hungry_turns.set(0);
-        let pooled = returned || self.pool.grow();
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             provide(driver, Group::Streams, &self.pool);
         }
-        let starving = self.starving.take();
-        for socket in starving {
+        let buffers = self.pool.provided();
+        let pooled = buffers > 0;
+        // Without a buffer for anybody, each does without.
+        for _ in 0..if pooled { buffers as usize } else { usize::MAX } {
+            let Some(socket) = self.next_starving() else { return true };
             socket.receive_again(pooled);
         }
-        true
+        self.starving.borrow().is_empty()
+    }
+
+    fn next_starving(&self) -> Option<Rc<Socket>> {
+        self.starving.borrow_mut().pop_front()
     }
 
     #[inline]
@@ -566,6 +580,11 @@ impl Port {
     pub(crate) fn counts(&self) -> (usize, (u32, u32), u64) {
         let table = self.table.borrow();
         (table.live(), self.pool.buffers_home(), table.stale_answers())
+    }
+
+    #[cfg(feature = "internals")]
+    pub(crate) fn starved(&self) -> u64 {
+        self.starved.get()
     }
 }
 

@@ -62,7 +62,9 @@ pin_project! {
     struct Hub<T, O> where O: Order<T> {
         items: RefCell<O>,
         // `usize::MAX` for no limit.
-        room: usize,
+        limit: usize,
+        // The same while items may come in, zero from the shutdown on.
+        room: Cell<usize>,
         // Items that were put and not yet reported as done.
         unfinished: Cell<usize>,
         shut: Cell<Shut>,
@@ -98,9 +100,11 @@ impl<T> Queue<T> {
 
 impl<T, O: Order<T>> Queue<T, O> {
     pub(super) fn with_order(maxsize: usize) -> Queue<T, O> {
+        let limit = if maxsize == 0 { usize::MAX } else { maxsize };
         let hub = Hub {
             items: RefCell::default(),
-            room: if maxsize == 0 { usize::MAX } else { maxsize },
+            limit,
+            room: Cell::new(limit),
             unfinished: Cell::new(0),
             shut: Cell::new(Shut::No),
             senders: Cell::new(0),
@@ -132,10 +136,10 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "asyncio.Queue.put_nowait")]
     #[inline]
     pub fn put_nowait(&self, item: T) -> Result<(), TryPutError<T>> {
-        if self.hub.shut.get() != Shut::No {
-            return Err(TryPutError::ShutDown(QueueShutDown(item)));
-        }
-        self.hub.try_enter(item).map_err(|item| TryPutError::Full(QueueFull(item)))
+        self.hub.try_enter(item).map_err(|item| match self.hub.shut.get() {
+            Shut::No => TryPutError::Full(QueueFull(item)),
+            Shut::Draining | Shut::Immediate => TryPutError::ShutDown(QueueShutDown(item)),
+        })
     }
 
     /// Gets the next item, waiting for it if there is none. Whoever asks first gets first.
@@ -200,6 +204,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         if hub.shut.get() != Shut::Immediate {
             hub.shut.set(shut);
         }
+        hub.room.set(0);
         let dropped = if immediate { hub.items.take() } else { O::default() };
         hub.finish(dropped.len());
         while let Some(((), waiter)) = hub.getters.grant(|slot| slot.set(Some(None))) {
@@ -253,7 +258,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// How many items there is room for; zero if there is no limit.
     #[doc(alias = "asyncio.Queue.maxsize")]
     pub fn maxsize(&self) -> usize {
-        if self.hub.room == usize::MAX { 0 } else { self.hub.room }
+        if self.hub.limit == usize::MAX { 0 } else { self.hub.limit }
     }
 
     /// Whether nothing is in the queue.
@@ -332,14 +337,14 @@ pub struct QueueStatistics {
 impl<T, O: Order<T>> Hub<T, O> {
     #[inline]
     fn is_full(&self) -> bool {
-        self.items.borrow().len() >= self.room
+        self.items.borrow().len() >= self.limit
     }
 
-    /// An item comes in, if there is room: to the first who waits for one, or into the queue.
+    /// An item comes in, if there is room: to the first who waits for one, or into the queue. None after a shutdown.
     #[inline]
     fn try_enter(&self, item: T) -> Result<(), T> {
         let mut items = self.items.borrow_mut();
-        if items.len() >= self.room {
+        if items.len() >= self.room.get() {
             return Err(item);
         }
         if self.getters.is_bare() {
@@ -516,9 +521,6 @@ impl<T, O: Order<T>> Future for Putting<'_, T, O> {
         if !context::spend() {
             return self.wait(item, true, cx);
         }
-        if this.hub.shut.get() != Shut::No {
-            return Poll::Ready(Err(PutError::ShutDown(QueueShutDown(item))));
-        }
         match this.hub.try_enter(item) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(item) => self.wait(item, false, cx),
@@ -535,6 +537,9 @@ impl<T, O: Order<T>> Putting<'_, T, O> {
         must_let_run: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), PutError<T>>> {
+        if !must_let_run && self.hub.shut.get() != Shut::No {
+            return Poll::Ready(Err(PutError::ShutDown(QueueShutDown(item))));
+        }
         self.as_mut().project().put.set(Put::InLine { place: Place::new(Some(item)) });
         let this = self.as_ref().project_ref();
         let PutRef::InLine { place } = this.put.project_ref() else { unreachable!("it was just set") };

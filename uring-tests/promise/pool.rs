@@ -61,6 +61,33 @@ fn hundred_connections_finish_with_four_buffers() {
 }
 
 #[test]
+fn receives_that_starve_are_fed_one_by_one_and_not_all_at_once() {
+    // kernel row 17: all at once, those at the end of the line fail again for each that is served
+    const CONNECTIONS: usize = 100;
+    let mut rng = Rng::new("receives_that_starve_are_fed_one_by_one");
+    each_small_pool(|runner| {
+        runner.run(async {
+            let before = internals::counts().starved;
+            let content = rng.bytes(4096);
+            let mut connections = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let (reader, writer, mut peer) = stream_pair().await;
+                peer.write_all(&content).unwrap();
+                connections.push((reader, writer, peer));
+            }
+            let reads = connections.iter_mut().map(|(reader, ..)| wait_for(reader.readexactly(4096), PATIENCE));
+            for read in join_all(reads).await {
+                assert!(read.expect("everybody is served") == content, "another stream's bytes came");
+            }
+            let starved = internals::counts().starved - before;
+            assert!(starved <= 3 * CONNECTIONS as u64, "{starved} receives found no buffer");
+            drop(connections);
+            settled().await;
+        });
+    });
+}
+
+#[test]
 fn leases_held_long_starve_nobody_and_come_home() {
     // P1
     let mut rng = Rng::new("leases_held_long");
