@@ -56,6 +56,14 @@ impl Tick {
         Tick(self.0.saturating_add(nanoseconds(delay)))
     }
 
+    pub(crate) fn from_nanoseconds(nanoseconds: u64) -> Tick {
+        Tick(nanoseconds)
+    }
+
+    pub(crate) fn as_nanoseconds(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn until(self, later: Tick) -> Duration {
         Duration::from_nanos(later.0.saturating_sub(self.0))
     }

@@ -29,14 +29,6 @@ impl Clock {
 }
 
 impl Tick {
-    pub(crate) fn from_nanoseconds(nanoseconds: u64) -> Tick {
-        Tick(nanoseconds)
-    }
-
-    pub(crate) fn as_nanoseconds(self) -> u64 {
-        self.0
-    }
-
     pub(crate) fn since_origin(self) -> Duration {
         Duration::from_nanos(self.0)
     }

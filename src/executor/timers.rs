@@ -42,8 +42,8 @@ pub(crate) struct TimerKey {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    deadline: Tick,
-    number: u64,
+    /// The deadline, and behind it the number: one comparison for both.
+    key: u128,
     place: u32,
 }
 
@@ -78,7 +78,7 @@ impl Timers {
         self.made += 1;
         let number = self.made;
         self.places[place as usize] = Place { number, alarm: Some(alarm) };
-        self.heap.push(Entry { deadline, number, place });
+        self.heap.push(Entry::new(deadline, number, place));
         if self.heap.len() > 1 {
             self.rise();
         }
@@ -92,7 +92,7 @@ impl Timers {
             return None;
         }
         let alarm = self.vacate(key.place);
-        let names_it = |entry: &Entry| entry.number == key.number;
+        let names_it = |entry: &Entry| entry.number() == key.number;
         if self.heap.last().is_some_and(names_it) {
             self.heap.pop();
             return alarm;
@@ -119,7 +119,7 @@ impl Timers {
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Tick, &Alarm)> {
         let live = self.heap.iter().filter(|entry| is_live(&self.places, entry));
-        live.filter_map(|entry| Some((entry.deadline, self.places[entry.place as usize].alarm.as_ref()?)))
+        live.filter_map(|entry| Some((entry.deadline(), self.places[entry.place as usize].alarm.as_ref()?)))
     }
 
     /// When a timer wakes this very task.
@@ -133,7 +133,7 @@ impl Timers {
         if self.is_top_doubtful {
             self.clear_top();
         }
-        self.heap.first().map(|entry| entry.deadline)
+        self.heap.first().map(Entry::deadline)
     }
 
     /// The soonest timer, if it is due.
@@ -201,7 +201,7 @@ impl Timers {
         let entry = self.heap[index];
         while index > 0 {
             let parent = (index - 1) / BRANCHES;
-            if self.heap[parent].key() <= entry.key() {
+            if self.heap[parent].key <= entry.key {
                 break;
             }
             self.heap[index] = self.heap[parent];
@@ -210,30 +210,51 @@ impl Timers {
         self.heap[index] = entry;
     }
 
+    /// Moves an entry towards the leaves, to where it belongs.
     fn sink(&mut self, mut index: usize) {
-        let entry = self.heap[index];
+        let heap = &mut self.heap[..];
+        let entry = heap[index];
         loop {
             let first = index * BRANCHES + 1;
-            let children = first..(first + BRANCHES).min(self.heap.len());
-            let Some(least) = children.min_by_key(|&child| self.heap[child].key()) else { break };
-            if entry.key() <= self.heap[least].key() {
+            let (least, key) = match heap.get(first..first + BRANCHES) {
+                Some(&[a, b, c, d]) => {
+                    // In pairs, without a branch: which of them comes first cannot be foretold.
+                    let left = if b.key < a.key { (1, b.key) } else { (0, a.key) };
+                    let right = if d.key < c.key { (3, d.key) } else { (2, c.key) };
+                    if right.1 < left.1 { right } else { left }
+                }
+                _ => {
+                    let some = heap.get(first..).unwrap_or_default();
+                    let Some(least) = (0..some.len()).min_by_key(|&child| some[child].key) else { break };
+                    (least, some[least].key)
+                }
+            };
+            if entry.key <= key {
                 break;
             }
-            self.heap[index] = self.heap[least];
-            index = least;
+            heap[index] = heap[first + least];
+            index = first + least;
         }
-        self.heap[index] = entry;
+        heap[index] = entry;
     }
 }
 
 /// H1
 fn is_live(places: &[Place], entry: &Entry) -> bool {
-    places[entry.place as usize].number == entry.number
+    places[entry.place as usize].number == entry.number()
 }
 
 impl Entry {
-    fn key(&self) -> (Tick, u64) {
-        (self.deadline, self.number)
+    fn new(deadline: Tick, number: u64, place: u32) -> Entry {
+        Entry { key: u128::from(deadline.as_nanoseconds()) << 64 | u128::from(number), place }
+    }
+
+    fn deadline(&self) -> Tick {
+        Tick::from_nanoseconds((self.key >> 64) as u64)
+    }
+
+    fn number(&self) -> u64 {
+        self.key as u64
     }
 }
 

@@ -10,22 +10,26 @@ use std::{
 /// Memory of tasks that are over, by size, for the next ones.
 pub(in crate::executor) struct Spares {
     classes: [Class; CLASSES_MAX],
+    /// Of all that is kept.
+    bytes: Cell<usize>,
 }
 
 /// Memory of one size: each piece begins with the address of the next.
+#[derive(Default)]
 struct Class {
-    top: Cell<*mut Spare>,
-    count: Cell<u32>,
+    top: Cell<Option<NonNull<Spare>>>,
 }
 
 struct Spare {
-    next: *mut Spare,
+    next: Option<NonNull<Spare>>,
 }
 
-/// Sizes are rounded up to this, and kept up to that many of them, and so many of each.
+/// Sizes are rounded up to this, and kept up to that many of them.
 const CLASS_BYTES: usize = 32;
 const CLASSES_MAX: usize = 64;
-const SPARES_MAX: u32 = 1024;
+
+/// As much as ten thousand small tasks take: that many may come and go without the allocator.
+const KEPT_BYTES_MAX: usize = 2 * 1024 * 1024;
 const SPARE_ALIGN: usize = 16;
 
 /// Rounded up, so that tasks of about the same size share their memory in turn.
@@ -44,30 +48,30 @@ pub(super) const fn class_of(layout: Layout) -> usize {
 
 impl Default for Spares {
     fn default() -> Spares {
-        Spares { classes: [const { Class { top: Cell::new(std::ptr::null_mut()), count: Cell::new(0) } }; CLASSES_MAX] }
+        Spares { classes: std::array::from_fn(|_| Class::default()), bytes: Cell::new(0) }
     }
 }
 
 impl Spares {
     #[inline]
     pub(super) fn take(&self, layout: Layout, class: usize) -> NonNull<u8> {
-        let spare = self.classes.get(class).and_then(Class::pop);
-        spare.unwrap_or_else(|| {
-            // SAFETY: a cell is never empty: it has a header.
-            let memory = unsafe { alloc(layout) };
-            NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
-        })
+        if let Some(spare) = self.classes.get(class).and_then(Class::pop) {
+            self.bytes.set(self.bytes.get() - layout.size());
+            return spare;
+        }
+        // SAFETY: a cell is never empty: it has a header.
+        let memory = unsafe { alloc(layout) };
+        NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
     }
 
     /// Keeps memory for a next task; false when there is enough of it. It belongs to a task of this class that is over.
     #[inline]
     pub(super) fn keep(&self, memory: NonNull<u8>, class: usize) -> bool {
-        let Some(class) = self.classes.get(class) else { return false };
-        let room = class.count.get() < SPARES_MAX;
-        if room {
-            class.push(memory.cast());
-        }
-        room
+        let bytes = self.bytes.get() + class * CLASS_BYTES;
+        let Some(class) = self.classes.get(class).filter(|_| bytes <= KEPT_BYTES_MAX) else { return false };
+        self.bytes.set(bytes);
+        class.push(memory.cast());
+        true
     }
 }
 
@@ -76,16 +80,14 @@ impl Class {
     fn push(&self, memory: NonNull<Spare>) {
         // SAFETY: the memory is nobody's any more, and large and aligned enough: it held a header.
         unsafe { memory.write(Spare { next: self.top.get() }) };
-        self.top.set(memory.as_ptr());
-        self.count.set(self.count.get() + 1);
+        self.top.set(Some(memory));
     }
 
     #[inline]
     fn pop(&self) -> Option<NonNull<u8>> {
-        let spare = NonNull::new(self.top.get())?;
+        let spare = self.top.get()?;
         // SAFETY: written when it was put here.
         self.top.set(unsafe { spare.as_ref() }.next);
-        self.count.set(self.count.get() - 1);
         Some(spare.cast())
     }
 }
