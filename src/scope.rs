@@ -73,26 +73,34 @@ impl Scope {
     pub(crate) fn open() -> Option<Rc<Scope>> {
         context::with_task(|runtime, task, outer| {
             let delivered = delivered_in(outer, task);
-            let new = Scope {
-                marks: Marks { requested: Cell::new(0), delivered: Cell::new(delivered) },
-                outer: outer.cloned(),
-                task: Some(task.clone()),
-                waits: Cell::new(0),
-                deadline: Cell::new(None),
-                timer: Cell::new(None),
-                stage: Cell::new(Stage::Active),
-                shielded: Cell::new(false),
-                entered_at: delivered,
-            };
             let spare = runtime.scopes.borrow_mut().pop();
-            if let Some(mut spare) = spare
-                && let Some(place) = Rc::get_mut(&mut spare)
-            {
-                *place = new;
-                return spare;
-            }
-            Rc::new(new)
+            let mut opened = spare.unwrap_or_else(|| Rc::new(Scope::unused()));
+            // Field by field: a whole one would be put together elsewhere and copied.
+            let scope = Rc::get_mut(&mut opened).expect("a spare scope is nobody's");
+            (scope.outer, scope.task) = (outer.cloned(), Some(task.clone()));
+            scope.marks.requested.set(0);
+            scope.marks.delivered.set(delivered);
+            scope.entered_at = delivered;
+            scope.stage.set(Stage::Active);
+            scope.shielded.set(false);
+            scope.deadline.set(None);
+            opened
         })
+    }
+
+    /// Nobody waits in it, and it has no timer: so it is left, too.
+    fn unused() -> Scope {
+        Scope {
+            marks: Marks::new(),
+            outer: None,
+            task: None,
+            waits: Cell::new(0),
+            deadline: Cell::new(None),
+            timer: Cell::new(None),
+            stage: Cell::new(Stage::Left),
+            shielded: Cell::new(false),
+            entered_at: 0,
+        }
     }
 
     /// Keeps what was left for the next one to be opened, if nobody has it any more.

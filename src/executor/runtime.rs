@@ -132,7 +132,7 @@ impl Runtime {
         M: Finish<F::Output>,
         M::Result: 'static,
     {
-        let typed = Typed::of_static::<F, M>(body, self.core(seed), &self.inbox, &self.spares);
+        let typed = self.make::<F, M>(body, seed);
         self.enroll(typed.task());
         typed
     }
@@ -145,7 +145,7 @@ impl Runtime {
         M: Finish<F::Output>,
         M::Result: 'static,
     {
-        let typed = Typed::of_static::<F, M>(body, self.core(seed), &self.inbox, &self.spares);
+        let typed = self.make::<F, M>(body, seed);
         let task = typed.task();
         self.register(task);
         made(task);
@@ -171,8 +171,7 @@ impl Runtime {
                 ((), Ending::Value)
             }
         }
-        let core = Core::new(0, Location::caller());
-        let typed = Typed::of_static::<_, Nothing>(body, core, &self.inbox, &self.spares);
+        let typed = Typed::of_static::<_, Nothing>(body, 0, Location::caller(), &self.inbox, &self.spares);
         self.schedule(typed.task());
         typed.task().clone()
     }
@@ -200,15 +199,25 @@ impl Runtime {
     }
 
     #[inline]
-    pub(super) fn core(&self, seed: Seed) -> Core {
-        let core = Core::new(self.next_id(), seed.spawned_at);
-        if seed.name.is_some() || seed.vars.is_some() || self.may_have_vars() {
-            self.dress(&core, seed);
-        }
-        core
+    fn make<F, M>(&self, body: F, seed: Seed) -> Typed<M::Result>
+    where
+        F: Future + 'static,
+        M: Finish<F::Output>,
+        M::Result: 'static,
+    {
+        let typed = Typed::of_static::<F, M>(body, self.next_id(), seed.spawned_at, &self.inbox, &self.spares);
+        self.equip(typed.task(), seed);
+        typed
     }
 
-    /// Gives a task what few tasks have.
+    /// Gives a new task what it has beside its body.
+    #[inline]
+    pub(super) fn equip(&self, task: &TaskRef, seed: Seed) {
+        if seed.name.is_some() || seed.vars.is_some() || self.may_have_vars() {
+            self.dress(task.core(), seed);
+        }
+    }
+
     #[cold]
     fn dress(&self, core: &Core, seed: Seed) {
         let vars = seed.vars.or_else(|| self.inherited());
@@ -250,7 +259,7 @@ impl Runtime {
     }
 
     #[inline]
-    fn next_id(&self) -> u64 {
+    pub(super) fn next_id(&self) -> u64 {
         let (mut next, mut end) = self.ids.get();
         if next == end {
             next = NEXT_IDS.fetch_add(IDS, Ordering::Relaxed);

@@ -6,20 +6,21 @@
 //! - H2 `dead` counts the others. There are never many more of them than of those that live.
 
 use std::{
+    num::NonZeroU64,
+    ops::Range,
     rc::Rc,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{TaskRef, Waiter, debug::Watch};
 use crate::{clock::Tick, scope::Scope};
 
 pub(crate) struct Timers {
-    /// Tells the keys of this runtime from those of others.
-    of: u32,
     heap: Vec<Entry>,
     places: Vec<Place>,
     vacant: Vec<u32>,
-    made: u64,
+    /// The next number, and the end of those that were taken for this runtime.
+    numbers: Range<u64>,
     dead: usize,
     /// The one at the top may be dead.
     is_top_doubtful: bool,
@@ -35,9 +36,8 @@ pub(crate) enum Alarm {
 /// Names a timer until it has fired or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimerKey {
-    number: u64,
+    number: NonZeroU64,
     place: u32,
-    of: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -58,14 +58,15 @@ const BRANCHES: usize = 4;
 /// So many dead entries are left alone.
 const DEAD_MIN: usize = 64;
 
-/// How many runtimes there have been.
-static RUNTIMES: AtomicU32 = AtomicU32::new(0);
+/// No two timers of the process have the same number, so that a key says nothing to another runtime, which takes so many at
+/// a time.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+const NUMBERS_TAKEN: u64 = 1024;
 
 impl Default for Timers {
     fn default() -> Timers {
-        let of = RUNTIMES.fetch_add(1, Ordering::Relaxed);
         let (heap, places, vacant) = (Vec::new(), Vec::new(), Vec::new());
-        Timers { of, heap, places, vacant, made: 0, dead: 0, is_top_doubtful: false }
+        Timers { heap, places, vacant, numbers: 0..0, dead: 0, is_top_doubtful: false }
     }
 }
 
@@ -75,14 +76,22 @@ impl Timers {
             self.places.push(Place { number: 0, alarm: None });
             u32::try_from(self.places.len() - 1).expect("more than four billion timers")
         });
-        self.made += 1;
-        let number = self.made;
-        self.places[place as usize] = Place { number, alarm: Some(alarm) };
-        self.heap.push(Entry::new(deadline, number, place));
+        let number = self.next_number();
+        self.places[place as usize] = Place { number: number.get(), alarm: Some(alarm) };
+        self.heap.push(Entry::new(deadline, number.get(), place));
         if self.heap.len() > 1 {
             self.rise();
         }
-        TimerKey { number, place, of: self.of }
+        TimerKey { number, place }
+    }
+
+    fn next_number(&mut self) -> NonZeroU64 {
+        let number = self.numbers.next().unwrap_or_else(|| {
+            let first = NUMBERS.fetch_add(NUMBERS_TAKEN, Ordering::Relaxed);
+            self.numbers = first + 1..first + NUMBERS_TAKEN;
+            first
+        });
+        NonZeroU64::new(number).expect("they begin at one")
     }
 
     /// Takes a timer out; its alarm comes back to be dropped where nothing is borrowed. `None` when it has fired.
@@ -92,7 +101,7 @@ impl Timers {
             return None;
         }
         let alarm = self.vacate(key.place);
-        let names_it = |entry: &Entry| entry.number() == key.number;
+        let names_it = |entry: &Entry| entry.number() == key.number.get();
         if self.heap.last().is_some_and(names_it) {
             self.heap.pop();
             return alarm;
@@ -107,7 +116,7 @@ impl Timers {
 
     pub(crate) fn contains(&self, key: TimerKey) -> bool {
         let place = self.places.get(key.place as usize);
-        self.of == key.of && place.is_some_and(|place| place.number == key.number)
+        place.is_some_and(|place| place.number == key.number.get())
     }
 
     pub(crate) fn alarm_mut(&mut self, key: TimerKey) -> Option<&mut Alarm> {

@@ -13,9 +13,6 @@ use crate::{clock::Tick, driver::Wait};
 /// While tasks keep the loop busy and ask for nothing, the kernel is looked at only every so many turns.
 const QUIET_TURNS_MAX: u32 = 7;
 
-/// Nor is the clock read before so many steps were made, which a timer that is due may have to wait for.
-const QUIET_STEPS_MAX: usize = 16;
-
 impl Runtime {
     /// Does not wait when `done` says, after the tasks ran, that there is nothing to wait for any more.
     pub(super) fn turn(&self, done: impl Fn() -> bool) -> io::Result<()> {
@@ -49,7 +46,6 @@ impl Runtime {
     /// in `running` the task whose it is.
     #[inline]
     fn run_turns(&self, left: &mut Option<usize>, running: &mut Option<TaskRef>, done: &impl Fn() -> bool) {
-        let mut steps = 0;
         for _ in 0..=QUIET_TURNS_MAX {
             let mut count = left.take().unwrap_or_else(|| {
                 self.inbox.empty();
@@ -58,7 +54,6 @@ impl Runtime {
                 }
                 self.ready_in_order()
             });
-            steps += count;
             while count > 0
                 && let Some(task) = self.ready.pop()
             {
@@ -67,7 +62,7 @@ impl Runtime {
                 self.run_task(task, running);
             }
             *left = None;
-            if done() || !self.is_quiet(&mut steps) {
+            if done() || !self.is_quiet() {
                 return;
             }
         }
@@ -102,17 +97,10 @@ impl Runtime {
         self.ready.len()
     }
 
-    /// Tasks are ready, and that is all there is to this turn; `steps` were made since the clock was read.
+    /// Tasks are ready, and that is all there is to this turn.
     #[inline]
-    fn is_quiet(&self, steps: &mut usize) -> bool {
-        if self.ready.len() == 0 || !self.port.is_quiet() {
-            return false;
-        }
-        if *steps < QUIET_STEPS_MAX {
-            return true;
-        }
-        *steps = 0;
-        !self.is_timer_due()
+    fn is_quiet(&self) -> bool {
+        self.ready.len() > 0 && self.port.is_quiet() && !self.is_timer_due()
     }
 
     #[inline]

@@ -106,7 +106,7 @@ where
     F::Output: Outcome,
 {
     let Some(scope) = Scope::open() else { panic!("`shielded` was awaited outside of a ringio task") };
-    let _left = Left(&scope);
+    let _left = Left::of(&scope);
     scope.shield();
     arm_scope(&scope, Some(context::with(|runtime| runtime.port.clock().now().after(grace))));
     let mut future = pin!(future);

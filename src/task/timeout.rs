@@ -129,26 +129,22 @@ where
     R::Error: From<TimeoutError>,
 {
     let Some(scope) = Scope::open() else { panic!("a timeout was awaited outside of a ringio task") };
+    let _left = Left::of(&scope);
     let limit = Timeout { scope };
-    let outcome = {
-        let _left = Left(&limit.scope);
-        limit.arm(deadline);
-        let body = pin!(body(&limit));
-        match (Scoped { scope: &limit.scope, body }).await {
-            Ok(outcome) if !outcome.is_cancelled() => outcome,
-            Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
-            Ok(outcome) => {
-                if limit.expired() {
-                    // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
-                    limit.scope.deliver_outside();
-                }
-                outcome
+    limit.arm(deadline);
+    let body = pin!(body(&limit));
+    match (Scoped { scope: &limit.scope, body }).await {
+        Ok(outcome) if !outcome.is_cancelled() => outcome,
+        Ok(outcome) if limit.is_own_cancel() => outcome.with_error(TimeoutError.into()),
+        Ok(outcome) => {
+            if limit.expired() {
+                // Ours may be what was seen inside; the one from outside is what comes out, and does not come again.
+                limit.scope.deliver_outside();
             }
-            Err(outcome) => outcome,
+            outcome
         }
-    };
-    limit.scope.recycle();
-    outcome
+        Err(outcome) => outcome,
+    }
 }
 
 /// What `#[ringio::test(timeout = ..)]` calls.
@@ -246,12 +242,23 @@ fn cancel_timer(timer: Option<crate::executor::TimerKey>) {
     }
 }
 
-/// Leaves the scope, however what runs in it ends.
-pub(super) struct Left<'a>(pub(super) &'a Rc<Scope>);
+/// Leaves the scope, however what runs in it ends, and keeps it for the next one to be opened.
+pub(super) struct Left {
+    scope: Option<Rc<Scope>>,
+}
 
-impl Drop for Left<'_> {
+impl Left {
+    pub(super) fn of(scope: &Rc<Scope>) -> Left {
+        Left { scope: Some(scope.clone()) }
+    }
+}
+
+impl Drop for Left {
     fn drop(&mut self) {
-        cancel_timer(self.0.leave());
+        if let Some(scope) = self.scope.take() {
+            cancel_timer(scope.leave());
+            scope.recycle();
+        }
     }
 }
 

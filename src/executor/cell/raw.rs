@@ -8,8 +8,8 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
-    mem::{ManuallyDrop, offset_of},
-    panic::{AssertUnwindSafe, catch_unwind},
+    mem::{ManuallyDrop, MaybeUninit, offset_of},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
     ptr::NonNull,
     sync::{Arc, atomic::AtomicPtr},
@@ -100,7 +100,13 @@ impl<R> Typed<R> {
     /// # Safety
     /// When `F` or `R` is not `'static`: the task is driven to its end, or its body dropped, and its result taken, before
     /// what they borrow ends; and the runtime `home` and `spares` belong to is the one of this thread.
-    pub(in crate::executor) unsafe fn new<F, M>(body: F, core: Core, home: &Arc<Inbox>, spares: &Spares) -> Typed<R>
+    pub(in crate::executor) unsafe fn new<F, M>(
+        body: F,
+        id: u64,
+        spawned_at: &'static Location<'static>,
+        home: &Arc<Inbox>,
+        spares: &Spares,
+    ) -> Typed<R>
     where
         F: Future,
         M: Finish<F::Output, Result = R>,
@@ -108,7 +114,11 @@ impl<R> Typed<R> {
         let table = const { &table::<F, R, M>() };
         // From the Arc itself, not from what it holds: W3 counts through this pointer.
         let home = NonNull::new(Arc::as_ptr(home).cast_mut()).expect("an Arc is never null");
-        let header = Header {
+        let memory = spares.take(table.layout, table.class).cast::<Whole<F, R>>();
+        // Piece by piece: a whole would be put together elsewhere and copied.
+        // SAFETY: the memory has the layout of the cell and is ours alone.
+        let header: &mut MaybeUninit<Header> = unsafe { memory.cast().as_mut() };
+        header.write(Header {
             table,
             state: State::new(),
             local: Cell::new(1),
@@ -117,12 +127,8 @@ impl<R> Typed<R> {
             links: Links::default(),
             next: AtomicPtr::new(std::ptr::null_mut()),
             home,
-            core,
-        };
-        let memory = spares.take(table.layout, table.class).cast::<Whole<F, R>>();
-        // In two parts: a whole would be put together elsewhere and copied.
-        // SAFETY: the memory has the layout of the cell and is ours alone.
-        unsafe { memory.cast().write(header) };
+            core: Core::new(id, spawned_at),
+        });
         // SAFETY: the stage is inside the cell.
         let stage = unsafe { memory.byte_add(offset_of!(Whole<F, R>, stage)) };
         // SAFETY: as for the header.
@@ -131,14 +137,20 @@ impl<R> Typed<R> {
     }
 
     /// Makes a task that borrows nothing.
-    pub(in crate::executor) fn of_static<F, M>(body: F, core: Core, home: &Arc<Inbox>, spares: &Spares) -> Typed<R>
+    pub(in crate::executor) fn of_static<F, M>(
+        body: F,
+        id: u64,
+        spawned_at: &'static Location<'static>,
+        home: &Arc<Inbox>,
+        spares: &Spares,
+    ) -> Typed<R>
     where
         F: Future + 'static,
         R: 'static,
         M: Finish<F::Output, Result = R>,
     {
         // SAFETY: nothing is borrowed; a runtime makes tasks of its own.
-        unsafe { Typed::new::<F, M>(body, core, home, spares) }
+        unsafe { Typed::new::<F, M>(body, id, spawned_at, home, spares) }
     }
 
     pub(crate) fn task(&self) -> &TaskRef {

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use bitflags::bitflags;
 
 bitflags! {
+    // One byte: of two, one would be written alone, and reading both right after that costs the processor a dozen cycles.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Flags: u16 {
+    struct Flags: u8 {
         /// In the run queue.
         const SCHEDULED = 1;
         /// The body is gone; there is a result, a panic, or nothing because it was taken.
@@ -19,12 +20,10 @@ bitflags! {
         const DETACHED = 1 << 4;
         /// There is neither a body nor a result left to drop.
         const EMPTY = 1 << 5;
-        /// In the list of its runtime's tasks.
-        const REGISTERED = 1 << 6;
         /// An error that comes counts as looked at.
-        const SILENT = 1 << 7;
+        const SILENT = 1 << 6;
         /// It ended with an error or a panic.
-        const FAILED = 1 << 8;
+        const FAILED = 1 << 7;
     }
 }
 
@@ -37,30 +36,34 @@ pub(crate) enum Ending {
     Panic,
 }
 
-pub(super) struct State(Cell<Flags>);
+pub(super) struct State {
+    flags: Cell<Flags>,
+    /// In the list of its runtime's tasks.
+    registered: Cell<bool>,
+}
 
 impl State {
     /// A new task is put into the run queue at once.
     pub(super) fn new() -> State {
-        State(Cell::new(Flags::empty()))
+        State { flags: Cell::new(Flags::empty()), registered: Cell::new(false) }
     }
 
     /// True when the task has to be put into the run queue now.
     #[inline]
     pub(super) fn schedule(&self) -> bool {
-        let flags = self.0.get();
+        let flags = self.flags.get();
         if flags.intersects(Flags::SCHEDULED | Flags::DONE) {
             return false;
         }
-        self.0.set(flags | Flags::SCHEDULED);
+        self.flags.set(flags | Flags::SCHEDULED);
         true
     }
 
     /// Taken out of the run queue. True when there is a body to poll.
     #[inline]
     pub(super) fn start(&self) -> bool {
-        let flags = self.0.get();
-        self.0.set(flags - Flags::SCHEDULED);
+        let flags = self.flags.get();
+        self.flags.set(flags - Flags::SCHEDULED);
         !flags.contains(Flags::DONE)
     }
 
@@ -68,24 +71,24 @@ impl State {
     #[must_use]
     #[inline]
     pub(super) fn end(&self, ending: Ending) -> bool {
-        let mut flags = self.0.get() | Flags::DONE;
+        let mut flags = self.flags.get() | Flags::DONE;
         flags.set(Flags::CANCELLED, ending == Ending::Cancelled);
         let bad = matches!(ending, Ending::Error | Ending::Panic);
         flags.set(Flags::FAILED, bad);
         flags.set(Flags::UNSEEN, bad && !flags.contains(Flags::SILENT));
-        self.0.set(flags);
+        self.flags.set(flags);
         self.report_due()
     }
 
     /// The handle goes. True when an error goes with it unseen.
     #[must_use]
     pub(super) fn detach(&self) -> bool {
-        self.0.set(self.0.get() | Flags::DETACHED);
+        self.flags.set(self.flags.get() | Flags::DETACHED);
         self.report_due()
     }
 
     fn report_due(&self) -> bool {
-        let due = self.0.get().contains(Flags::UNSEEN | Flags::DETACHED);
+        let due = self.flags.get().contains(Flags::UNSEEN | Flags::DETACHED);
         if due {
             self.saw();
         }
@@ -94,55 +97,51 @@ impl State {
 
     /// Whatever comes of it, nobody has to be told.
     pub(super) fn silence(&self) {
-        self.0.set((self.0.get() | Flags::SILENT) - Flags::UNSEEN);
+        self.flags.set((self.flags.get() | Flags::SILENT) - Flags::UNSEEN);
     }
 
     /// Somebody has looked at the result.
     pub(super) fn saw(&self) {
-        self.0.set(self.0.get() - Flags::UNSEEN);
+        self.flags.set(self.flags.get() - Flags::UNSEEN);
     }
 
     #[inline]
     pub(super) fn is_done(&self) -> bool {
-        self.0.get().contains(Flags::DONE)
+        self.flags.get().contains(Flags::DONE)
     }
 
     #[inline]
     pub(super) fn set_empty(&self, empty: bool) {
-        let mut flags = self.0.get();
+        let mut flags = self.flags.get();
         flags.set(Flags::EMPTY, empty);
-        self.0.set(flags);
+        self.flags.set(flags);
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.0.get().contains(Flags::EMPTY)
+        self.flags.get().contains(Flags::EMPTY)
     }
 
     /// Returns what it was before.
     #[inline]
     pub(super) fn set_registered(&self, registered: bool) -> bool {
-        let flags = self.0.get();
-        let mut new = flags;
-        new.set(Flags::REGISTERED, registered);
-        self.0.set(new);
-        flags.contains(Flags::REGISTERED)
+        self.registered.replace(registered)
     }
 
     pub(super) fn is_detached(&self) -> bool {
-        self.0.get().contains(Flags::DETACHED)
+        self.flags.get().contains(Flags::DETACHED)
     }
 
     pub(super) fn is_scheduled(&self) -> bool {
-        self.0.get().contains(Flags::SCHEDULED)
+        self.flags.get().contains(Flags::SCHEDULED)
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        self.0.get().contains(Flags::FAILED)
+        self.flags.get().contains(Flags::FAILED)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
-        self.0.get().contains(Flags::CANCELLED)
+        self.flags.get().contains(Flags::CANCELLED)
     }
 }
 

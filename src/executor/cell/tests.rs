@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::{Core, Ending, Finish, Outcome, Ready, Registry, Spares, TaskRef, Typed};
+use super::{Ending, Finish, Outcome, Ready, Registry, Spares, TaskRef, Typed};
 use crate::{driver::Doorbell, executor::inbox::Inbox, sys};
 
 /// The output is the result.
@@ -28,7 +28,7 @@ fn home() -> Arc<Inbox> {
 }
 
 fn task<F: Future<Output: 'static> + 'static>(body: F, home: &Arc<Inbox>) -> Typed<F::Output> {
-    Typed::of_static::<F, Plain>(body, Core::new(1, Location::caller()), home, &Spares::default())
+    Typed::of_static::<F, Plain>(body, 1, Location::caller(), home, &Spares::default())
 }
 
 /// Counts its drops.
