@@ -67,7 +67,7 @@ impl Profile {
     /// at most.
     pub(crate) fn pool_layout(self) -> PoolLayout {
         if self.has_incremental() {
-            PoolLayout { count_max: 256, count_first: 16, size: 64 * 1024 }
+            PoolLayout { count_max: 256, count_first: 32, size: 64 * 1024 }
         } else {
             PoolLayout { count_max: 1024, count_first: 64, size: 16 * 1024 }
         }
