@@ -76,6 +76,11 @@ fn monotonic_ns() -> u64 {
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
 
+/// How long ago that was, for threads without a runtime.
+pub(crate) fn since(instant: Instant) -> Duration {
+    instant.elapsed()
+}
+
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use crate::{
     buf::PoolLayout,
     driver::{Config, Driver, Token, Wait, select},
-    executor::{Leaf, context},
+    executor::{Leaf, Parts, context},
     op::Nop,
     sys::RingSize,
     task::AnyTask,
@@ -36,7 +36,7 @@ pub fn counts() -> Counts {
 
 /// How many wait for the end of a task.
 pub fn joiners(task: &AnyTask) -> usize {
-    task.task().core().waiting().1
+    task.task().core().waiting(&Parts::default()).1
 }
 
 /// Whether a task is in the run queue; it may be that its waker was called on another thread.

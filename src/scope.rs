@@ -360,6 +360,11 @@ impl CancelPoint {
         task.is_some_and(|task| requested_in(self.counted.as_ref(), task) > self.seen)
     }
 
+    /// The task in whose list the waker is, when it is not the task's own.
+    pub(crate) fn side_task(&self) -> Option<&TaskRef> {
+        self.side.as_ref().map(|side| &side.0)
+    }
+
     /// Marks the request that ended this wait as delivered.
     pub(crate) fn deliver(&mut self) {
         context::with_task(|_, task, scope| deliver(scope, task, requested_in(scope, task)));

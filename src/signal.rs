@@ -139,7 +139,9 @@ pub struct Signals {
 /// From now on each `signal` of the process has this thread's runtime write down what all its tasks wait for
 /// ([`dump_tasks`](crate::dump_tasks)), with a line before and after it. By custom: [`Signal::USR1`], to standard error.
 ///
-/// The loop itself writes, between two steps: one that a task holds up answers later. Until the end of the runtime;
+/// The loop itself writes, between two steps: one that a task holds up answers later (see
+/// [`RunnerBuilder::watchdog`](crate::RunnerBuilder::watchdog)). From now on it notes when the tasks take their steps, so that
+/// it is known for how long they wait. Until the end of the runtime;
 /// errors of `out` are ignored.
 ///
 /// # Errors
@@ -156,6 +158,7 @@ pub struct Signals {
 #[track_caller]
 pub fn dump_tasks_on(signal: Signal, mut out: impl io::Write + 'static) -> io::Result<()> {
     let mut heard = signals([signal])?;
+    context::with(|runtime| runtime.note_steps());
     let attendant = async move {
         while heard.recv().await.is_ok() {
             let text = context::with(|runtime| runtime.dump());

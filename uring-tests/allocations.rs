@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
 };
 
-use ringio::{CancelledError, Event, Lock, Queue, Semaphore, create_task, yield_now};
+use ringio::{CancelledError, Event, Lock, Queue, Runner, Semaphore, Task, create_task, yield_now};
 
 struct Counting;
 
@@ -157,5 +157,20 @@ fn warm_timeout_allocates_nothing() {
             limited.await.unwrap();
         };
         assert_eq!(in_second_round(round).await, 0);
+    });
+}
+
+#[test]
+fn watched_steps_allocate_nothing() {
+    let limit = std::time::Duration::from_secs(30);
+    Runner::builder().watchdog(limit).build().unwrap().run(async {
+        let named = Task::builder().name("named").spawn(async { while yield_now().await.is_ok() {} });
+        let calls = in_second_round(async || {
+            for _ in 0..100 {
+                yield_now().await.unwrap();
+            }
+        });
+        assert_eq!(calls.await, 0);
+        named.cancel();
     });
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use nix::unistd::{dup, geteuid};
-use ringio::{CancelledError, Descriptor, Runner, Task, TcpListener, sleep};
+use ringio::{
+    Barrier, CancelledError, Condition, Descriptor, Event, Lock, Mailbox, Mutex, Queue, Runner, Semaphore, Task,
+    TcpListener, sleep, to_thread,
+};
 
 const VARIABLE: &str = "RINGIO_PS_SCENARIO";
 const INSPECT: &str = "RINGIO_INSPECT";
@@ -30,6 +33,7 @@ fn scenario() {
     match name.as_str() {
         "tree" => runner(None).run(tree()),
         "circles" => runner(None).run(circles()),
+        "waits" => runner(None).run(waits()),
         "busy" => runner(None).run(busy()),
         "by_option" => runner(Some(true)).run(idle()),
         "refused_by_option" => runner(Some(false)).run(idle()),
@@ -107,6 +111,47 @@ async fn ready_until_asked_to_end() -> Ended {
     let input = Descriptor::new(dup(io::stdin()).unwrap());
     let _ = input.read(vec![0u8; 1]).await;
     Ok(())
+}
+
+/// A task for each thing of this crate that may be waited for without the kernel, with the name of the call.
+async fn waits() {
+    fn task<R>(name: &str, wait: impl Future<Output = R> + 'static) {
+        let body = async {
+            wait.await;
+            Ok::<_, CancelledError>(())
+        };
+        Task::builder().name(name).spawn(body);
+    }
+    let lock = Lock::new();
+    let _held = lock.acquire().await;
+    for name in ["Lock.acquire", "also Lock.acquire"] {
+        let lock = lock.clone();
+        task(name, async move { lock.acquire().await.map(drop) });
+    }
+    task("Mutex.acquire", async {
+        let mutex = Mutex::new(());
+        let _held = mutex.acquire().await;
+        mutex.acquire().await.map(drop)
+    });
+    task("Semaphore.acquire", async { Semaphore::new(0).acquire().await.map(drop) });
+    task("Event.wait", async { Event::new().wait().await });
+    task("Condition.wait", async { Condition::new().acquire().await?.wait().await });
+    task("Barrier.wait", async { Barrier::new(2).unwrap().wait().await });
+    let full = Queue::new(1);
+    full.put_nowait(1).unwrap();
+    let joined = full.clone();
+    task("Queue.get", async { Queue::<u8>::unbounded().get().await });
+    task("Queue.put", async move { full.put(2).await });
+    task("Queue.join", async move { joined.join().await });
+    let (mut mailbox, full) = (Mailbox::<u8>::unbounded(), Mailbox::new(1));
+    let (_sender, other) = (mailbox.sender(), full.sender());
+    other.put_nowait(1).unwrap();
+    task("Mailbox.get", async move { mailbox.get().await });
+    task("MailboxSender.put", async move { other.put(2).await });
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    task("to_thread", to_thread(move || ended.recv()));
+    let _ = ready_until_asked_to_end().await;
+    drop(end);
 }
 
 /// Two tasks that await each other, and would never end.
@@ -272,6 +317,34 @@ fn the_table_has_every_task_and_what_it_waits_for() {
     assert!(odd[8].starts_with("sleep 35") && odd[8].contains("; timeout 7"), "{table}");
     assert!(only("end")[8].starts_with("read fd "), "{table}");
     assert_eq!(table.lines().count(), 2 + 8, "the asking itself is no task:\n{table}");
+    program.end();
+}
+
+#[test]
+fn waits_without_the_kernel_are_named() {
+    // IN5
+    let program = Program::start("waits", Some("1"));
+    let table = shown(&["ps", &program.pid()]);
+    let tree = shown(&["pstree", &program.pid()]);
+    let made = [
+        "Lock.acquire",
+        "Mutex.acquire",
+        "Semaphore.acquire",
+        "Event.wait",
+        "Condition.wait",
+        "Barrier.wait",
+        "Queue.get",
+        "Queue.put",
+        "Queue.join",
+    ];
+    for name in made.into_iter().chain(["Mailbox.get", "MailboxSender.put", "to_thread"]) {
+        let waits = &cells(&table, name)[0][8];
+        let expected =
+            if made.contains(&name) { format!("{name} (made at uring-tests/ps.rs:") } else { name.to_owned() };
+        assert!(waits.starts_with(&expected), "{name}: {waits}");
+        assert!(tree.contains(&format!(", {waits} (idle ")), "{waits} in\n{tree}");
+    }
+    assert!(cells(&table, "also Lock.acquire")[0][8].ends_with(", 1 before it)"), "{table}");
     program.end();
 }
 

@@ -7,7 +7,7 @@ use std::{
     task::Waker,
 };
 
-use super::{Family, TaskRef, Waiter};
+use super::{Family, Parts, TaskRef, Waiter};
 
 /// The index that stands for a deadline.
 pub(crate) const DEADLINE: u32 = u32::MAX;
@@ -116,19 +116,18 @@ impl Arrivals {
     }
 
     /// The tasks that wait here.
-    pub(crate) fn waiting(&self) -> Vec<TaskRef> {
+    pub(crate) fn waiting(&self, parts: &Parts) -> Vec<TaskRef> {
         let first = self.first.take();
         let others = self.others.borrow();
-        let task = |waiter: &Waiter| if let Waiter::Task(task) = waiter { Some(task.clone()) } else { None };
-        let waiting = first.iter().chain(&*others).filter_map(task).collect();
+        let waiting = first.iter().chain(&*others).filter_map(|waiter| parts.task_of(waiter)).collect();
         self.first.set(first);
         waiting
     }
 }
 
 impl Family for Arrivals {
-    fn parents(&self) -> Vec<TaskRef> {
-        self.waiting()
+    fn parents(&self, parts: &Parts) -> Vec<TaskRef> {
+        self.waiting(parts)
     }
 
     fn members(&self) -> Vec<Range<u64>> {

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, env, time::Duration};
 
-use super::{Alarm, ErrorReport, ReportKind, Runtime, TaskRef, context};
+use super::{Alarm, ErrorReport, ReportKind, Runtime, TaskRef, context, watchdog::Watchdog};
 use crate::clock::Tick;
 
 pub(super) struct Debug {
@@ -11,6 +11,9 @@ pub(super) struct Debug {
     slow: Cell<Duration>,
     /// A step that takes so long has all tasks listed.
     stall: Option<Duration>,
+    watchdog: Option<Watchdog>,
+    /// Whether there is any reason to time steps.
+    timed: Cell<bool>,
 }
 
 /// How long a step may take, when nothing else is said.
@@ -28,9 +31,15 @@ pub(crate) struct Watch {
 
 impl Debug {
     /// `None`: as the environment says (DB1).
-    pub(super) fn new(on: Option<bool>, slow: Option<Duration>, stall: Option<Duration>) -> Debug {
+    pub(super) fn new(
+        on: Option<bool>,
+        slow: Option<Duration>,
+        stall: Option<Duration>,
+        watchdog: Option<Watchdog>,
+    ) -> Debug {
         let on = on.unwrap_or_else(|| env::var_os("RINGIO_DEBUG").is_some_and(|value| value == "1"));
-        Debug { on: Cell::new(on), slow: Cell::new(slow.unwrap_or(SLOW)), stall }
+        let timed = Cell::new(on || stall.is_some() || watchdog.is_some());
+        Debug { on: Cell::new(on), slow: Cell::new(slow.unwrap_or(SLOW)), stall, watchdog, timed }
     }
 
     #[inline]
@@ -41,7 +50,19 @@ impl Debug {
     /// Whether steps are timed.
     #[inline]
     pub(super) fn is_timed(&self) -> bool {
-        self.on.get() || self.stall.is_some()
+        self.timed.get()
+    }
+
+    fn set(&self, on: bool) {
+        self.on.set(on);
+        self.timed.set(on || self.stall.is_some() || self.watchdog.is_some());
+    }
+
+    /// A step has ended, perhaps by a panic.
+    pub(super) fn leave_step(&self) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.leave();
+        }
     }
 }
 
@@ -60,13 +81,27 @@ pub fn is_debug() -> bool {
 #[doc(alias = "asyncio.loop.set_debug")]
 #[track_caller]
 pub fn set_debug(on: bool) {
-    context::with(|runtime| runtime.debug.on.set(on));
+    context::with(|runtime| runtime.debug.set(on));
 }
 
 impl Runtime {
+    /// A step begins that is to be timed.
+    #[cold]
+    pub(super) fn begin_step(&self, task: &TaskRef) -> Tick {
+        let began = self.port.clock().now();
+        if self.debug.stall.is_some() {
+            task.core().set_stepped(began);
+        }
+        if let Some(watchdog) = &self.debug.watchdog {
+            watchdog.enter(task.core(), self.port.clock().instant(began));
+        }
+        began
+    }
+
     /// DB2
     #[cold]
     pub(super) fn check_step(&self, task: &TaskRef, began: Tick) {
+        self.debug.leave_step();
         let took = began.until(self.port.clock().now());
         if self.debug.stall.is_some_and(|limit| took >= limit) {
             let message = format!("one step took {took:?}; behind it stood:\n{}", self.dump());

@@ -47,8 +47,15 @@ pub(super) fn begin(runtime: &Runtime) -> io::Result<()> {
     })?;
     let acceptor = Acceptor::new(&runtime.port, listener);
     runtime.attend(serve(acceptor));
-    runtime.inspected.set(true);
+    runtime.note_steps();
     Ok(())
+}
+
+impl Runtime {
+    /// From now on it is known since when each task waits.
+    pub(crate) fn note_steps(&self) {
+        self.inspected.set(true);
+    }
 }
 
 /// Notes when the tasks that are ready take their steps: now. So it is known since when they wait.

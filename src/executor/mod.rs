@@ -22,11 +22,12 @@ mod stack;
 mod timers;
 mod turn;
 mod vars;
+mod watchdog;
 
 pub(crate) use arrivals::{Arrivals, DEADLINE};
 pub(crate) use cell::{Callback, Ending, Finish, Outcome, TaskRef, Typed, Waiter};
 pub use debug::{is_debug, set_debug};
-pub(crate) use edges::{Family, Known};
+pub(crate) use edges::{Call, Family, Known, Note, Parts, Standing, look_here_too};
 pub(crate) use leaf::{Leaf, poll_wait, wait};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use pool::{Refused, Ticket};

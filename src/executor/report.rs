@@ -46,6 +46,11 @@ pub enum ReportKind {
     /// One step of a task held the loop up for so long that all tasks are listed
     /// ([`RunnerBuilder::dump_on_stall`](crate::RunnerBuilder::dump_on_stall)).
     Stall,
+    /// One step of a task has held the loop up for long, and has not ended: told while it lasts, by
+    /// [`RunnerBuilder::watchdog`](crate::RunnerBuilder::watchdog).
+    Stuck,
+    /// A step of which that was told has ended.
+    Resumed,
     /// In debug mode: a wait was made and never awaited.
     NeverAwaited,
     /// In debug mode: no wait has seen a cancel for a while.

@@ -20,6 +20,7 @@ use super::{
     pool::threads_max_usual,
     report::Handler,
     runtime::{Home, Settings},
+    watchdog::{Bark, Watchdog},
 };
 use crate::{
     buf::PoolLayout,
@@ -86,6 +87,8 @@ pub struct RunnerBuilder {
     debug: Option<bool>,
     slow: Option<Duration>,
     stall: Option<Duration>,
+    watchdog: Option<Duration>,
+    bark: Option<Bark>,
     threads_max: usize,
     thread_timeout: Duration,
     ctrl_c: bool,
@@ -128,6 +131,8 @@ impl Runner {
             debug: None,
             slow: None,
             stall: None,
+            watchdog: None,
+            bark: None,
             threads_max: threads_max_usual(),
             thread_timeout: THREAD_TIMEOUT,
             ctrl_c: true,
@@ -259,9 +264,53 @@ impl RunnerBuilder {
     }
 
     /// A step of a task that takes longer than this is reported when it is over, in debug mode or not, with what all tasks
-    /// wait for ([`dump_tasks`](crate::dump_tasks)). Off unless set; it costs two looks at the clock a step.
+    /// wait for, and since when ([`dump_tasks`](crate::dump_tasks)). Off unless set; it costs two looks at the clock a step,
+    /// and a note in each task. A step that does not end is reported by a [watchdog](RunnerBuilder::watchdog).
     pub fn dump_on_stall(mut self, limit: impl Into<Option<Duration>>) -> RunnerBuilder {
         self.stall = limit.into();
+        self
+    }
+
+    /// Watches the loop from a thread of its own, and reports a step of a task that takes longer than `limit` while it
+    /// lasts ([`ReportKind::Stuck`]): in which thread, since when, the task, where it was spawned, and whether the thread
+    /// computes or sleeps in the kernel. It is reported once, and once more when the step has ended
+    /// ([`ReportKind::Resumed`]). Off unless set.
+    ///
+    /// A loop that waits with nothing to do is never reported. Reports are printed to standard error, unless there is a
+    /// [handler](RunnerBuilder::watchdog_handler): the runtime's own belongs to the thread that does not come back.
+    /// It costs two looks at the clock and two locks that nobody else holds a step, and a thread that looks once in a
+    /// `limit` (a millisecond at least) and ends with the runtime. Simulated runtimes are not watched.
+    ///
+    /// ```
+    /// use std::{sync::mpsc, thread, time::Duration};
+    /// use ringio::{ReportKind, Runner, Task};
+    ///
+    /// let (report, reports) = mpsc::channel();
+    /// let builder = Runner::builder().watchdog(Duration::from_millis(20));
+    /// let builder = builder.watchdog_handler(move |told| drop(report.send((told.kind, told.to_string()))));
+    /// builder.build()?.run(async {
+    ///     let task = Task::builder().name("blocks").spawn(async move {
+    ///         let (kind, text) = reports.recv().unwrap(); // stops the loop
+    ///         assert_eq!(kind, ReportKind::Stuck);
+    ///         println!("{text}");
+    ///         Ok::<_, ringio::CancelledError>(reports)
+    ///     });
+    ///     let reports = task.await?;
+    ///     let (kind, _) = ringio::to_thread(move || reports.recv().unwrap()).await?;
+    ///     assert_eq!(kind, ReportKind::Resumed);
+    ///     Ok::<_, ringio::CancelledError>(())
+    /// })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> RunnerBuilder {
+        self.watchdog = limit.into();
+        self
+    }
+
+    /// Gets what the [watchdog](RunnerBuilder::watchdog) reports, on its thread. It does not wait for the loop: that may not
+    /// come back before it has returned.
+    pub fn watchdog_handler(mut self, handler: impl Fn(&ErrorReport) + Send + 'static) -> RunnerBuilder {
+        self.bark = Some(Box::new(handler));
         self
     }
 
@@ -289,7 +338,8 @@ impl RunnerBuilder {
     /// Whether `ringio-ps` may ask the running program for its tasks: what each waits for, and who waits for it. Not
     /// unless set, or the environment variable `RINGIO_INSPECT` is `1`.
     ///
-    /// The loop itself answers, on a unix socket that serves this user and the superuser. While nobody asks it costs nothing.
+    /// The loop itself answers, on a unix socket that serves this user and the superuser. While nobody asks it costs a look
+    /// at the clock a turn, and a note in each task.
     pub fn inspect(mut self, yes: bool) -> RunnerBuilder {
         self.inspect = Some(yes);
         self
@@ -333,12 +383,14 @@ impl RunnerBuilder {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// As [`Runner::new`].
+    /// As [`Runner::new`]; when there can be no thread for the [watchdog](RunnerBuilder::watchdog).
     pub fn build(self) -> io::Result<Runner> {
-        let settings = Settings { threads_max: self.threads_max, debug: Debug::new(self.debug, self.slow, self.stall) };
-        let runtime = Runtime::open(&self.config, self.handler, settings)?;
-        // A simulated process is not one that another can look at.
-        let is_real = runtime.port.calls().world().is_none();
+        // A simulated process is not one that another can look at, and its time is not that of other threads.
+        let is_real = self.config.world.is_none();
+        let watched = self.watchdog.filter(|_| is_real);
+        let watchdog = watched.map(|limit| Watchdog::begin(limit, self.bark)).transpose()?;
+        let debug = Debug::new(self.debug, self.slow, self.stall, watchdog);
+        let runtime = Runtime::open(&self.config, self.handler, Settings { threads_max: self.threads_max, debug })?;
         if is_real && self.inspect.unwrap_or_else(inspect::is_wanted) {
             inspect::begin(&runtime)?;
         }

@@ -56,6 +56,8 @@ pub(crate) struct Runtime {
     pub(super) guests: RefCell<BTreeMap<u64, TaskRef>>,
     pub(super) debug: Debug,
     pub(super) families: RefCell<Slab<Weak<dyn Family>>>,
+    /// What tasks wait for, by their ids, where it is noted down.
+    pub(super) notes: RefCell<Slab<(u64, &'static str)>>,
     /// To be run at the end, the last one first.
     pub(super) finalizers: RefCell<Vec<Finalizer>>,
     /// New tasks are cancelled at once.
@@ -113,6 +115,7 @@ impl Runtime {
             guests: RefCell::default(),
             debug: settings.debug,
             families: RefCell::default(),
+            notes: RefCell::default(),
             finalizers: RefCell::default(),
             closing: Cell::new(false),
             alive: Alive::default(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, fmt::Write, panic::Location, time::Duration};
 
-use super::{Alarm, Runtime, TaskRef, Waiter};
+use super::{Alarm, Parts, Runtime, TaskRef, edges::each_in_line};
 use crate::clock::Tick;
 
 /// A task that has not ended, as it was at one moment.
@@ -19,11 +19,13 @@ pub struct TaskSnapshot {
     pub body_type_name: &'static str,
     /// Where the task was made.
     pub spawned_at: &'static Location<'static>,
-    /// What it waits for, as far as that is known: operations with their descriptors, times, other tasks.
+    /// What it waits for, as far as that is known: operations with their descriptors, times, locks and queues with the
+    /// place where they were made, other tasks.
     pub waits_for: Vec<String>,
     /// The ids of the tasks that wait for it.
     pub awaited_by: Vec<u64>,
-    /// How long ago its last step began, in runtimes that may be inspected.
+    /// How long ago its last step began, and so for how long it has waited, in runtimes that note it: those that may be
+    /// [inspected](crate::RunnerBuilder::inspect), or that [dump](crate::dump_tasks_on) their tasks.
     pub idle: Option<Duration>,
 }
 
@@ -56,8 +58,9 @@ impl Runtime {
     /// All tasks that have not ended, in the order they were made.
     pub(crate) fn snapshot(&self) -> Vec<TaskSnapshot> {
         let tasks = self.all_tasks();
-        let mut edges = self.edges(&tasks);
-        let mut waits = self.waits();
+        let parts = self.parts(&tasks);
+        let mut edges = self.edges(&tasks, &parts);
+        let mut waits = self.waits(&parts);
         let now = self.port.clock().now();
         let awaited = awaited(&edges);
         let live = tasks.iter().filter(|task| !task.is_done());
@@ -89,14 +92,14 @@ impl Runtime {
     }
 
     /// The tasks that wait for each one, by ids.
-    fn edges(&self, tasks: &[TaskRef]) -> BTreeMap<u64, Vec<u64>> {
+    pub(super) fn edges(&self, tasks: &[TaskRef], parts: &Parts) -> BTreeMap<u64, Vec<u64>> {
         let mut edges: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for task in tasks {
-            let waiting = task.core().waiting().0;
+            let waiting = task.core().waiting(parts).0;
             edges.insert(task.core().id, waiting.iter().map(|waiting| waiting.core().id).collect());
         }
         for family in self.families() {
-            let parents: Vec<u64> = family.parents().iter().map(|parent| parent.core().id).collect();
+            let parents: Vec<u64> = family.parents(parts).iter().map(|parent| parent.core().id).collect();
             for ids in family.members() {
                 edges.range_mut(ids).for_each(|(_, waiting)| waiting.extend(&parents));
             }
@@ -108,23 +111,31 @@ impl Runtime {
         edges
     }
 
-    /// What each task waits for beside other tasks, by its id: operations and times.
-    fn waits(&self) -> BTreeMap<u64, Vec<String>> {
+    /// What each task waits for beside other tasks, by its id.
+    pub(super) fn waits(&self, parts: &Parts) -> BTreeMap<u64, Vec<String>> {
         let mut waits: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-        let mut add = |task: &TaskRef, what: String| waits.entry(task.core().id).or_default().push(what);
+        let mut add = |task: u64, what: String| waits.entry(task).or_default().push(what);
         self.port.each_awaited(|waker, awaited| {
-            if let Some(task) = TaskRef::of_waker(waker) {
+            if let Some(task) = parts.task_of_waker(waker) {
                 let what = awaited.fd.map_or_else(|| awaited.name.to_owned(), |fd| format!("{} fd {fd}", awaited.name));
-                add(&task, what);
+                add(task.core().id, what);
             }
         });
         let now = self.port.clock().now();
         for (deadline, alarm) in self.timers.borrow().each() {
             match alarm {
-                Alarm::Wake(Waiter::Task(task)) => add(task, format!("sleep {}", Left(now, deadline))),
-                Alarm::Expire(scope) => add(scope.task(), format!("timeout {}", Left(now, deadline))),
-                Alarm::Wake(Waiter::Foreign(_) | Waiter::Arrival(..)) | Alarm::Watch(_) => {}
+                Alarm::Wake(waiter) => {
+                    if let Some(task) = parts.task_of(waiter) {
+                        add(task.core().id, format!("sleep {}", Left(now, deadline)));
+                    }
+                }
+                Alarm::Expire(scope) => add(scope.task().core().id, format!("timeout {}", Left(now, deadline))),
+                Alarm::Watch(_) => {}
             }
+        }
+        each_in_line(|task, standing| add(task.core().id, standing.to_string()));
+        for (_, (task, wait)) in &*self.notes.borrow() {
+            add(*task, (*wait).to_owned());
         }
         waits
     }
@@ -133,16 +144,21 @@ impl Runtime {
     pub(crate) fn dump(&self) -> String {
         let mut text = String::new();
         for task in self.snapshot() {
-            let TaskSnapshot { id, name, state, spawned_at, waits_for, .. } = task;
+            let TaskSnapshot { id, name, state, spawned_at, waits_for, idle, .. } = task;
             let waits = match (waits_for.is_empty(), state) {
                 (true, TaskState::Ready) => String::new(),
                 (true, TaskState::Waiting | TaskState::Cancelling) => {
-                    ": waits for something that is not known".to_owned()
+                    ": waits for something that is not of this crate".to_owned()
                 }
                 (false, _) => format!(": waits for {}", waits_for.join("; ")),
             };
+            let since = match (state, idle) {
+                (TaskState::Waiting, Some(idle)) => format!(" for {:.3} s", idle.as_secs_f64()),
+                (TaskState::Cancelling, Some(idle)) => format!(", {:.3} s since its last step", idle.as_secs_f64()),
+                (TaskState::Ready, _) | (_, None) => String::new(),
+            };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name} (id {id}, {state}, spawned at {spawned_at}){waits}");
+            let _ = writeln!(text, "{name} (id {id}, {state}{since}, spawned at {spawned_at}){waits}");
         }
         text
     }

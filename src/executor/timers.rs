@@ -12,7 +12,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::{TaskRef, Waiter, debug::Watch};
+use super::{Waiter, debug::Watch};
 use crate::{clock::Tick, scope::Scope};
 
 pub(crate) struct Timers {
@@ -129,12 +129,6 @@ impl Timers {
     pub(crate) fn each(&self) -> impl Iterator<Item = (Tick, &Alarm)> {
         let live = self.heap.iter().filter(|entry| is_live(&self.places, entry));
         live.filter_map(|entry| Some((entry.deadline(), self.places[entry.place as usize].alarm.as_ref()?)))
-    }
-
-    /// When a timer wakes this very task.
-    pub(crate) fn deadline_of(&self, task: &TaskRef) -> Option<Tick> {
-        let wakes = |alarm: &Alarm| matches!(alarm, Alarm::Wake(Waiter::Task(sleeper)) if sleeper.is(task));
-        self.each().find(|(_, alarm)| wakes(alarm)).map(|(deadline, _)| deadline)
     }
 
     #[inline]

@@ -33,6 +33,7 @@ impl Runtime {
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_turns(&mut left, &mut running, done))) {
             match running.take() {
                 Some(task) => {
+                    self.debug.leave_step();
                     task.fail(payload);
                     self.end(&task, Ending::Panic);
                 }
@@ -75,7 +76,7 @@ impl Runtime {
         }
         self.budget.set(BUDGET);
         let task = running.insert(task);
-        let began = self.debug.is_timed().then(|| self.port.clock().now());
+        let began = self.debug.is_timed().then(|| self.begin_step(task));
         let ended = self.current.during(task, || task.run());
         if let Some(began) = began {
             self.check_step(task, began);

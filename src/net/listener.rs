@@ -12,7 +12,7 @@ use std::{
 use super::{TcpStream, ToAddresses};
 use crate::{
     driver::Held,
-    executor::{ErrorReport, ReportKind, context, wait},
+    executor::{ErrorReport, Note, ReportKind, context, wait},
     op::{Acceptor, Socket, Taken},
     sys,
     task::sleep,
@@ -150,6 +150,7 @@ impl TcpListener {
     /// **Runs on**: the close goes on; waiting for it again is harmless.
     pub async fn close(&self) -> Result<(), crate::error::CancelledError> {
         self.handle.0.close();
+        let _note = Note::new("TcpListener.close");
         wait(|cx| self.poll_closed(cx.waker())).await
     }
 

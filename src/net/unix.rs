@@ -13,7 +13,7 @@ use crate::{
     buf::{BufResult, IoBuf, IoBufMut},
     driver::{Calls, Held},
     error::CancelledError,
-    executor::{Leaf, context, wait},
+    executor::{Leaf, Note, context, wait},
     op::{Acceptor, Connect, Socket},
     sys::{self, SocketFile},
 };
@@ -346,6 +346,7 @@ impl UnixListener {
     /// **Runs on**: the close goes on; waiting for it again is harmless.
     pub async fn close(&self) -> Result<(), CancelledError> {
         self.handle.close();
+        let _note = Note::new("UnixListener.close");
         wait(|cx| self.poll_closed(cx.waker())).await
     }
 

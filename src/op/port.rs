@@ -125,11 +125,6 @@ impl Port {
         &self.doorbell
     }
 
-    /// Calls `look` with the name and the waker of each operation that a future waits for.
-    pub(crate) fn each_wait(&self, look: impl FnMut(&'static str, &Waker)) {
-        self.table.borrow().each_wait(look);
-    }
-
     /// The calls that never wait.
     #[inline]
     pub(crate) fn calls(&self) -> &Calls {

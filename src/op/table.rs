@@ -81,15 +81,6 @@ impl Table {
         self.place(State::InFlight { lent: Lent::new(operation), waker })
     }
 
-    /// Calls `look` for each operation that a future waits for.
-    pub(super) fn each_wait(&self, mut look: impl FnMut(&'static str, &Waker)) {
-        for (_, _, state) in self.slots.iter() {
-            if let State::InFlight { lent, waker: Some(waker) } = state {
-                look(lent.name(), waker);
-            }
-        }
-    }
-
     pub(super) fn insert_abandoned<T: Operation>(&mut self, operation: T) -> (Token, Request) {
         self.place(State::Abandoned { lent: Lent::new(operation) })
     }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::{CancelledError, Outcome, cancelled},
-    executor::wait,
+    executor::{Note, wait},
     net::{BoundListener, BoundUnix, TcpListener, UnixListener, UnixStream},
     op::{Socket, Waiters},
     task::{AnyTask, create_task, sleep},
@@ -239,6 +239,7 @@ impl Server {
         // Also when this future is dropped, another may serve.
         let _serving = Serving(&self.shared);
         self.start_serving()?;
+        let _note = Note::new("Server.serve_forever");
         let closed = wait(|cx| self.shared.poll_until(cx.waker(), || self.shared.closed.get())).await;
         if closed.is_err() {
             self.close();
@@ -255,6 +256,7 @@ impl Server {
     /// **Nothing lost**: it may be waited for again.
     #[doc(alias = "asyncio.Server.wait_closed")]
     pub async fn wait_closed(&self) -> Result<(), CancelledError> {
+        let _note = Note::new("Server.wait_closed");
         wait(|cx| {
             ready!(self.shared.poll_until(cx.waker(), || self.shared.closed.get() && self.clients() == 0));
             self.shared.poll_listeners_closed(cx.waker())
@@ -327,6 +329,7 @@ impl Server {
     /// Whether the last client went in time.
     async fn wait_for_clients(&self, limit: Duration) -> Result<bool, CancelledError> {
         let mut time = std::pin::pin!(sleep(limit));
+        let _note = Note::new("Server.shutdown");
         wait(|cx| {
             if self.clients() == 0 {
                 return Poll::Ready(Ok(true));

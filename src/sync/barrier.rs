@@ -1,6 +1,6 @@
 //! A point that a number of tasks pass together.
 
-use std::{cell::Cell, fmt, pin::Pin, rc::Rc};
+use std::{cell::Cell, fmt, panic::Location, pin::Pin, rc::Rc};
 
 use pin_project_lite::pin_project;
 
@@ -65,6 +65,7 @@ impl Barrier {
     ///
     /// # Errors
     /// When there are none.
+    #[track_caller]
     pub fn new(parties: usize) -> Result<Barrier, NoPartiesError> {
         if parties == 0 {
             return Err(NoPartiesError);
@@ -74,8 +75,8 @@ impl Barrier {
             phase: Cell::new(Phase::Filling),
             leaving: Cell::new(0),
             sent_away: Cell::new(false),
-            inside: WaitList::new(),
-            blocked: WaitList::new(),
+            inside: WaitList::new(&["Barrier", "wait"], Location::caller()),
+            blocked: WaitList::new(&["Barrier", "wait"], Location::caller()),
         };
         Ok(Barrier { gate: Rc::pin(gate) })
     }

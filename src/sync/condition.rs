@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     fmt,
     future::Future,
+    panic::Location,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -55,13 +56,16 @@ pin_project! {
 
 impl Condition {
     /// A condition with a lock of its own.
+    #[track_caller]
     pub fn new() -> Condition {
-        Condition::with_lock(Lock::new())
+        Condition::with_lock(Lock::of(&["Condition", "acquire"]))
     }
 
     /// A condition with a lock that others may have too.
+    #[track_caller]
     pub fn with_lock(lock: Lock) -> Condition {
-        Condition { lock, waiting: Rc::pin(Line { list: WaitList::new() }) }
+        let list = WaitList::new(&["Condition", "wait"], Location::caller());
+        Condition { lock, waiting: Rc::pin(Line { list }) }
     }
 
     /// Takes the lock; see [`Lock::acquire`].
@@ -146,6 +150,7 @@ impl Condition {
 }
 
 impl Default for Condition {
+    #[track_caller]
     fn default() -> Condition {
         Condition::new()
     }

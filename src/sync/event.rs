@@ -1,6 +1,6 @@
 //! A flag to wait for.
 
-use std::{cell::Cell, fmt, pin::Pin, rc::Rc};
+use std::{cell::Cell, fmt, panic::Location, pin::Pin, rc::Rc};
 
 use pin_project_lite::pin_project;
 
@@ -41,8 +41,10 @@ pin_project! {
 
 impl Event {
     /// A flag that is not set.
+    #[track_caller]
     pub fn new() -> Event {
-        Event { flag: Rc::pin(Flag { set: Cell::new(false), line: WaitList::new() }) }
+        let line = WaitList::new(&["Event", "wait"], Location::caller());
+        Event { flag: Rc::pin(Flag { set: Cell::new(false), line }) }
     }
 
     /// Waits until the flag is set; returns at once if it is. Who waits when it is set gets through, even if it is cleared
@@ -87,6 +89,7 @@ impl Event {
 }
 
 impl Default for Event {
+    #[track_caller]
     fn default() -> Event {
         Event::new()
     }

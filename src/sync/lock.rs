@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::permits::{Permits, describe};
-use crate::error::{CancelledError, NotLockedError};
+use crate::{
+    error::{CancelledError, NotLockedError},
+    executor::Call,
+};
 
 /// A lock for tasks of one thread. Whoever asks first gets it first: a releaser that asks again stands behind those who
 /// wait. It is not owned: any task may release it, and a task that asks for it twice waits for itself.
@@ -34,8 +37,14 @@ pub struct Lock {
 
 impl Lock {
     /// A free lock.
+    #[track_caller]
     pub fn new() -> Lock {
-        Lock { permits: Permits::new(1, 1) }
+        Lock::of(&["Lock", "acquire"])
+    }
+
+    #[track_caller]
+    pub(super) fn of(call: &'static Call) -> Lock {
+        Lock { permits: Permits::new(1, 1, call) }
     }
 
     /// Waits until the lock is free, takes it, and keeps it until the guard is dropped.
@@ -93,6 +102,7 @@ impl Lock {
 }
 
 impl Default for Lock {
+    #[track_caller]
     fn default() -> Lock {
         Lock::new()
     }
@@ -176,8 +186,9 @@ pub struct Mutex<T: ?Sized> {
 
 impl<T> Mutex<T> {
     /// A free mutex around `value`.
+    #[track_caller]
     pub fn new(value: T) -> Mutex<T> {
-        Mutex { lock: Lock::new(), value: RefCell::new(value) }
+        Mutex { lock: Lock::of(&["Mutex", "acquire"]), value: RefCell::new(value) }
     }
 
     /// The value.
@@ -225,6 +236,7 @@ impl<T: ?Sized> Mutex<T> {
 }
 
 impl<T: Default> Default for Mutex<T> {
+    #[track_caller]
     fn default() -> Mutex<T> {
         Mutex::new(T::default())
     }

@@ -40,11 +40,13 @@ macro_rules! is_a_queue {
     ($($name:ident<T $(: $bound:ident)?> in $order:ident;)*) => {$(
         impl<T $(: $bound)?> $name<T> {
             /// A queue for `maxsize` items; zero is for as many as there is memory for.
+            #[track_caller]
             pub fn new(maxsize: usize) -> $name<T> {
                 $name(Queue::with_order(maxsize))
             }
 
             /// A queue without a limit.
+            #[track_caller]
             pub fn unbounded() -> $name<T> {
                 $name::new(0)
             }

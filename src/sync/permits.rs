@@ -2,7 +2,7 @@
 //!
 //! While somebody waits there is none free: a permit that comes back is handed to the first in line.
 
-use std::{cell::Cell, pin::Pin, rc::Rc};
+use std::{cell::Cell, panic::Location, pin::Pin, rc::Rc};
 
 use pin_project_lite::pin_project;
 
@@ -10,6 +10,7 @@ use super::{
     taking::{Source, Taking},
     wait_list::WaitList,
 };
+use crate::executor::Call;
 
 pin_project! {
     #[derive(Debug)]
@@ -23,8 +24,9 @@ pin_project! {
 
 impl Permits {
     /// Never more than `free_max` are free: who releases by hand what another one's guard will release again adds none.
-    pub(super) fn new(free: usize, free_max: usize) -> Pin<Rc<Permits>> {
-        Rc::pin(Permits { free: Cell::new(free), free_max, line: WaitList::new() })
+    #[track_caller]
+    pub(super) fn new(free: usize, free_max: usize, call: &'static Call) -> Pin<Rc<Permits>> {
+        Rc::pin(Permits { free: Cell::new(free), free_max, line: WaitList::new(call, Location::caller()) })
     }
 
     #[inline]

@@ -10,6 +10,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     ops::Deref,
+    panic::Location,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -88,17 +89,20 @@ enum Shut {
 
 impl<T> Queue<T> {
     /// A queue for `maxsize` items; zero is for as many as there is memory for.
+    #[track_caller]
     pub fn new(maxsize: usize) -> Queue<T> {
         Queue::with_order(maxsize)
     }
 
     /// A queue without a limit.
+    #[track_caller]
     pub fn unbounded() -> Queue<T> {
         Queue::new(0)
     }
 }
 
 impl<T, O: Order<T>> Queue<T, O> {
+    #[track_caller]
     pub(super) fn with_order(maxsize: usize) -> Queue<T, O> {
         let limit = if maxsize == 0 { usize::MAX } else { maxsize };
         let hub = Hub {
@@ -108,9 +112,9 @@ impl<T, O: Order<T>> Queue<T, O> {
             unfinished: Cell::new(0),
             shut: Cell::new(Shut::No),
             senders: Cell::new(0),
-            getters: WaitList::new(),
-            putters: WaitList::new(),
-            joiners: WaitList::new(),
+            getters: WaitList::new(const { &[O::NAME, "get"] }, Location::caller()),
+            putters: WaitList::new(const { &[O::NAME, "put"] }, Location::caller()),
+            joiners: WaitList::new(const { &[O::NAME, "join"] }, Location::caller()),
         };
         Queue { hub: Rc::pin(hub) }
     }

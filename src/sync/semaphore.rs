@@ -28,8 +28,9 @@ pub struct Semaphore {
 
 impl Semaphore {
     /// A semaphore with `value` permits.
+    #[track_caller]
     pub fn new(value: usize) -> Semaphore {
-        Semaphore { permits: Permits::new(value, usize::MAX) }
+        Semaphore { permits: Permits::new(value, usize::MAX, &["Semaphore", "acquire"]) }
     }
 
     /// Waits for a permit, and keeps it until it is dropped.
@@ -73,6 +74,7 @@ impl Semaphore {
 
 impl Default for Semaphore {
     /// One permit.
+    #[track_caller]
     fn default() -> Semaphore {
         Semaphore::new(1)
     }
@@ -102,8 +104,9 @@ pub struct BoundedSemaphore {
 
 impl BoundedSemaphore {
     /// A semaphore with `value` permits.
+    #[track_caller]
     pub fn new(value: usize) -> BoundedSemaphore {
-        BoundedSemaphore { permits: Permits::new(value, value) }
+        BoundedSemaphore { permits: Permits::new(value, value, &["BoundedSemaphore", "acquire"]) }
     }
 
     /// See [`Semaphore::acquire`].
@@ -149,6 +152,7 @@ impl BoundedSemaphore {
 
 impl Default for BoundedSemaphore {
     /// One permit.
+    #[track_caller]
     fn default() -> BoundedSemaphore {
         BoundedSemaphore::new(1)
     }

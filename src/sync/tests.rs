@@ -1,13 +1,13 @@
 //! The links of a line, one by one; also run under Miri.
 
-use std::{pin::Pin, rc::Rc, task::Waker};
+use std::{panic::Location, pin::Pin, rc::Rc, task::Waker};
 
 use super::wait_list::{Place, Stage, WaitList, next_number};
 
 type List = Pin<Rc<WaitList<u32>>>;
 
 fn list() -> List {
-    Rc::pin(WaitList::new())
+    Rc::pin(WaitList::new(&["List", "wait"], Location::caller()))
 }
 
 fn joined(list: &List) -> Pin<Box<Place<u32>>> {

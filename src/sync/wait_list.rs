@@ -10,27 +10,52 @@
 //! - L2 A place is in one list at most, and between a place's neighbours are links to it, both ways.
 //! - L3 Nobody is woken, and nothing of a user's is dropped, in here: the waker is handed out, to be woken when all is
 //!   in order.
+//! - L4 A list that somebody waits in is found by whoever asks what tasks wait for ([`each_wait`]): it enters the thread's
+//!   `LISTS` with its first waiter, pinned by then, and leaves when it goes. Those who wait pay for a look at one word.
 #![allow(unsafe_code)] // fence: follows links; L1
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
     marker::PhantomPinned,
+    num::NonZeroUsize,
+    panic::Location,
     pin::Pin,
     ptr::{self, NonNull},
     task::Waker,
 };
 
-use crate::{error::CancelledError, executor::Waiter, scope::CancelPoint};
+use slab::Slab;
+
+use crate::{
+    error::CancelledError,
+    executor::{Call, Standing, TaskRef, Waiter, look_here_too},
+    scope::CancelPoint,
+};
 
 /// Those who wait, first come first served. `S` is what is handed over, in either direction.
 pub(super) struct WaitList<S> {
     first: Cell<Link<S>>,
     last: Cell<Link<S>>,
+    call: &'static Call,
+    made_at: &'static Location<'static>,
+    /// Its place in `LISTS`, and one more.
+    listed: Cell<Option<NonZeroUsize>>,
     _pinned: PhantomPinned,
 }
 
+/// A list of some type, and how to look into it.
+struct Listed {
+    list: NonNull<()>,
+    look: Look,
+}
+
+/// # Safety
+/// The pointer leads to a list of the type that the function was made for, which is alive.
+type Look = unsafe fn(NonNull<()>, &mut dyn FnMut(&TaskRef, Standing));
+
 thread_local! {
+    static LISTS: RefCell<Slab<Listed>> = const { RefCell::new(Slab::new()) };
     /// Places are numbered as they come, in all lists alike: one that comes back, to its list or another one, has its
     /// number still.
     static NUMBERS: Cell<u64> = const { Cell::new(0) };
@@ -73,8 +98,16 @@ pub(super) enum Stage {
 }
 
 impl<S> WaitList<S> {
-    pub(super) fn new() -> WaitList<S> {
-        WaitList { first: Cell::new(None), last: Cell::new(None), _pinned: PhantomPinned }
+    #[inline]
+    pub(super) fn new(call: &'static Call, made_at: &'static Location<'static>) -> WaitList<S> {
+        WaitList {
+            first: Cell::new(None),
+            last: Cell::new(None),
+            call,
+            made_at,
+            listed: Cell::new(None),
+            _pinned: PhantomPinned,
+        }
     }
 
     fn follow(&self, link: Link<S>) -> Option<&Place<S>> {
@@ -141,8 +174,11 @@ impl<S> WaitList<S> {
         drop(old);
     }
 
-    fn link(&self, place: &Place<S>) {
+    fn link(self: Pin<&Self>, place: &Place<S>) {
         assert!(place.list.get().is_none(), "L2 broken: a place in two lists");
+        if self.listed.get().is_none() {
+            self.enlist();
+        }
         if place.number.get() == 0 {
             NUMBERS.set(NUMBERS.get() + 1);
             place.number.set(NUMBERS.get());
@@ -159,8 +195,17 @@ impl<S> WaitList<S> {
         place.behind.set(behind);
         self.follow(before).map_or(&self.first, |other| &other.behind).set(link);
         self.follow(behind).map_or(&self.last, |other| &other.before).set(link);
-        place.list.set(Some(NonNull::from(self)));
+        place.list.set(Some(NonNull::from(self.get_ref())));
         place.stage.set(Stage::Waiting);
+    }
+
+    /// L4
+    #[cold]
+    fn enlist(self: Pin<&Self>) {
+        let listed = Listed { list: NonNull::from(self.get_ref()).cast(), look: look::<S> };
+        let place = LISTS.try_with(|lists| lists.borrow_mut().insert(listed));
+        self.listed.set(place.ok().and_then(|place| NonZeroUsize::new(place + 1)));
+        look_here_too(each_wait);
     }
 
     fn unlink(&self, place: &Place<S>, stage: Stage) {
@@ -194,6 +239,42 @@ impl<S> Drop for WaitList<S> {
         while let Some(place) = self.follow(self.first.get()) {
             self.unlink(place, Stage::Over);
         }
+        if let Some(place) = self.listed.get() {
+            delist(place);
+        }
+    }
+}
+
+/// L4
+#[cold]
+fn delist(place: NonZeroUsize) {
+    // When the thread ends, it may be that nobody can ask any more.
+    let _gone = LISTS.try_with(|lists| lists.borrow_mut().remove(place.get() - 1));
+}
+
+/// Calls `look` with every task that waits in one of this thread's lists, and for what.
+fn each_wait(look: &mut dyn FnMut(&TaskRef, Standing)) {
+    let _none = LISTS.try_with(|lists| {
+        for (_, listed) in &*lists.borrow() {
+            // SAFETY: L4: what is listed is alive, and `look` was made for its type.
+            unsafe { (listed.look)(listed.list, look) };
+        }
+    });
+}
+
+/// # Safety
+/// As [`Look`].
+unsafe fn look<S>(list: NonNull<()>, look: &mut dyn FnMut(&TaskRef, Standing)) {
+    // SAFETY: the caller's promise.
+    let list = unsafe { list.cast::<WaitList<S>>().as_ref() };
+    let (mut before, mut next) = (0, list.first.get());
+    while let Some(place) = list.follow(next) {
+        if !place.is_doomed() {
+            let standing = Standing { call: list.call, made_at: list.made_at, before };
+            place.with_task(|task| look(task, standing));
+            before += 1;
+        }
+        next = place.behind.get();
     }
 }
 
@@ -291,6 +372,17 @@ impl<S> Place<S> {
         let waiter = self.waiter.take();
         self.point.borrow_mut().end();
         drop(waiter);
+    }
+
+    /// Calls `with` with the task that waits, if it is known.
+    fn with_task(&self, with: impl FnOnce(&TaskRef)) {
+        let Ok(point) = self.point.try_borrow() else { return };
+        let waiter = self.waiter.take();
+        match (point.side_task(), &waiter) {
+            (Some(task), _) | (None, Some(Waiter::Task(task))) => with(task),
+            (None, Some(Waiter::Foreign(_) | Waiter::Arrival(..)) | None) => {}
+        }
+        self.waiter.set(waiter);
     }
 
     fn is_doomed(&self) -> bool {

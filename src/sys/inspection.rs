@@ -1,7 +1,7 @@
 //! Where a runtime can be asked for its tasks: a unix socket with an abstract name, which no file stays behind of.
 
 use std::{
-    io,
+    fs, io,
     os::{
         fd::{BorrowedFd, OwnedFd},
         linux::net::SocketAddrExt,
@@ -41,4 +41,12 @@ pub(crate) fn is_same_user(connection: BorrowedFd<'_>) -> bool {
 /// The number the system knows this thread by.
 pub(crate) fn this_thread() -> i32 {
     gettid().as_raw()
+}
+
+/// Whether a thread of this process sleeps in the kernel at this moment; `None` when that cannot be known.
+pub(crate) fn is_asleep(thread: i32) -> Option<bool> {
+    let line = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+    // Before it stands the thread's name, in brackets, with whatever letters.
+    let state = line.rsplit_once(')')?.1.trim_start().chars().next()?;
+    Some(state != 'R')
 }

@@ -19,7 +19,7 @@ mod unix;
 
 pub(crate) use address::Address;
 pub(crate) use buffer_ring::BufferRing;
-pub(crate) use inspection::{is_same_user, listen_for_inspection, this_thread};
+pub(crate) use inspection::{is_asleep, is_same_user, listen_for_inspection, this_thread};
 pub(crate) use interrupt::{CtrlC, QuietPipes, interrupts};
 pub(crate) use message::{Envelope, GATHER_MAX, Message};
 pub(crate) use pidfd::{

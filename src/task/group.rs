@@ -25,7 +25,7 @@ use slab::Slab;
 use super::{AnyTask, Task, handle::request_cancel, spawn::Settings};
 use crate::{
     error::{CancelledError, ExceptionGroup, GroupError, TaskError},
-    executor::{Ending, ErrorReport, Family, Finish, Known, ReportKind, TaskRef, Waiter, context},
+    executor::{Ending, ErrorReport, Family, Finish, Known, Parts, ReportKind, TaskRef, Waiter, context},
     scope::{CancelPoint, Scope},
 };
 
@@ -214,7 +214,7 @@ impl<E> fmt::Debug for TaskGroup<E> {
 }
 
 impl<E> Family for State<E> {
-    fn parents(&self) -> Vec<TaskRef> {
+    fn parents(&self, _: &Parts) -> Vec<TaskRef> {
         vec![self.scope.task().clone()]
     }
 

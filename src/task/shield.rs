@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{CancelledError, Outcome, TaskError},
-    executor::context,
+    executor::{Note, context},
     scope::{CancelPoint, Scope},
 };
 
@@ -128,6 +128,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         point: CancelPoint,
+        note: Option<Note>,
     }
 }
 
@@ -145,7 +146,7 @@ pin_project! {
 /// # Ok::<_, ringio::CancelledError>(()) }).unwrap();
 /// ```
 pub fn cancellable<F: Future>(future: F) -> Cancellable<F> {
-    Cancellable { future: Some(future), point: CancelPoint::default() }
+    Cancellable { future: Some(future), point: CancelPoint::default(), note: None }
 }
 
 impl<F: Future> Future for Cancellable<F> {
@@ -158,15 +159,20 @@ impl<F: Future> Future for Cancellable<F> {
         };
         // C10: what has no owner is returned rather than dropped.
         if let Poll::Ready(value) = future.poll(cx) {
+            *this.note = None;
             this.point.end();
             return Poll::Ready(Ok(value));
         }
         let begun = this.point.has_begun();
         let point = if begun { this.point.check(cx.waker()) } else { this.point.begin(cx.waker()) };
         if let Err(cancelled) = point {
+            *this.note = None;
             this.point.end();
             this.future.set(None);
             return Poll::Ready(Err(cancelled));
+        }
+        if !begun {
+            *this.note = Note::new("cancellable");
         }
         Poll::Pending
     }

@@ -3,6 +3,7 @@
 
 use std::{
     cell::Cell,
+    future::pending,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -12,9 +13,11 @@ use std::{
 use super::{Faults, Sim, turns};
 use crate::{
     error::CancelledError,
-    executor::Runner,
+    executor::{Runner, context},
+    sync::{Lock, Queue},
     task::{
-        ContextVar, TaskGroup, TaskStatus, as_completed, create_task, gather, shield, sleep, timeout, wait, yield_now,
+        ContextVar, TaskGroup, TaskStatus, as_completed, cancellable, create_task, gather, shield, sleep, timeout,
+        wait, yield_now,
     },
 };
 
@@ -201,5 +204,37 @@ fn runtime_that_closes_drops_what_was_waited_for() {
         yield_now().await.unwrap();
         drop(kept);
         other.await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_waited_for_is_known_as_long_as_it_is() {
+    // A note of one runtime goes while another one runs, which has one at the same place.
+    let mut kept = None;
+    let mut one = Runner::builder().simulated(crate::driver::World::new(0, Faults::empty())).build().unwrap();
+    one.run(async {
+        let mut waiting = Box::pin(cancellable(pending::<()>()));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        kept = Some(waiting);
+    });
+    drop(one);
+    let said = |text: &str| context::with(|runtime| runtime.dump()).matches(text).count();
+    Sim::new(1).faults(Faults::empty()).run(async {
+        let (lock, queue) = (Lock::new(), Queue::<String>::unbounded());
+        let (guard, contended) = (lock.acquire().await.unwrap(), lock.clone());
+        let waits = create_task(async move { contended.acquire().await.map(drop) });
+        let gets = create_task(async move { queue.get().await.map(drop) });
+        let foreign = create_task(cancellable(pending::<()>()));
+        yield_now().await.unwrap();
+        drop(kept);
+        assert_eq!(said("waits for Lock.acquire (made at src/testing/tests.rs:"), 1);
+        assert_eq!((said("waits for Queue.get (made"), said("waits for cancellable")), (1, 1));
+        drop(guard);
+        waits.await.unwrap();
+        gets.cancel();
+        foreign.cancel();
+        assert!(gets.await.is_err() && foreign.await.is_err());
+        drop(lock);
+        assert_eq!(said("acquire") + said("get") + said("cancellable"), 0);
     });
 }

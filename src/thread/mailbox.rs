@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{GetError, PutError, QueueEmpty, QueueFull, QueueShutDown, TryGetError, TryPutError},
-    executor::{context, wait},
+    executor::{Note, context, wait},
     scope::CancelPoint,
 };
 
@@ -76,9 +76,13 @@ impl<T> Mailbox<T> {
     /// # Cancellation
     /// **Nothing lost**: items stay in the mailbox.
     pub async fn get(&mut self) -> Result<T, GetError> {
+        let mut note = None;
         let got = wait(|cx: &mut Context<'_>| match self.take(Some(cx.waker())) {
             Ok(item) => Poll::Ready(Ok(item)),
-            Err(TryGetError::Empty(_)) => Poll::Pending,
+            Err(TryGetError::Empty(_)) => {
+                note = note.take().or_else(|| Note::new("Mailbox.get"));
+                Poll::Pending
+            }
             Err(TryGetError::ShutDown(error)) => Poll::Ready(Err(GetError::ShutDown(error))),
         });
         got.await?
@@ -196,7 +200,8 @@ impl<T> MailboxSender<T> {
     /// **Nothing lost**: the item comes back in the error. When it is in the mailbox already, it was put, and the cancel is
     /// left for the next wait.
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), PutError<T>>> {
-        let mut putting = Putting { post: &self.post, item: Some(item), ticket: None, point: CancelPoint::default() };
+        let mut putting =
+            Putting { post: &self.post, item: Some(item), ticket: None, point: CancelPoint::default(), note: None };
         poll_fn(move |cx| putting.poll(cx))
     }
 
@@ -349,6 +354,8 @@ struct Putting<'a, T> {
     /// The item is with those who wait for room.
     ticket: Option<u64>,
     point: CancelPoint,
+    /// As long as there is a ticket.
+    note: Option<Note>,
 }
 
 impl<T> Putting<'_, T> {
@@ -389,6 +396,7 @@ impl<T> Putting<'_, T> {
         let put = match tried {
             Err(ticket) => {
                 self.ticket = Some(ticket);
+                self.note = Note::new("MailboxSender.put");
                 return Poll::Pending;
             }
             Ok(put) => put,
@@ -408,7 +416,7 @@ impl<T> Putting<'_, T> {
         if self.point.has_request()
             && let Some((item, waker)) = self.post.give_up(ticket)
         {
-            self.ticket = None;
+            (self.ticket, self.note) = (None, None);
             self.point.deliver();
             self.point.end();
             drop(waker);
@@ -423,7 +431,7 @@ impl<T> Putting<'_, T> {
             Ticket::Used => Ok(()),
             Ticket::ShutDown(item) => Err(PutError::ShutDown(QueueShutDown(item))),
         };
-        self.ticket = None;
+        (self.ticket, self.note) = (None, None);
         self.point.end();
         Poll::Ready(result)
     }

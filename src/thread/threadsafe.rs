@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     error::{CancelledError, Outcome, TaskError, TimeoutError},
-    executor::{Mailbox, Runner, TaskSnapshot, context, current_vars},
+    executor::{Mailbox, Note, Runner, TaskSnapshot, context, current_vars},
     scope::CancelPoint,
     task::{create_task, current_task},
 };
@@ -377,7 +377,7 @@ impl<T, E: TaskError> IntoFuture for ThreadsafeTask<T, E> {
     type IntoFuture = ThreadsafeWait<T, E>;
 
     fn into_future(self) -> ThreadsafeWait<T, E> {
-        ThreadsafeWait { task: self, point: CancelPoint::default() }
+        ThreadsafeWait { task: self, point: CancelPoint::default(), note: None }
     }
 }
 
@@ -389,6 +389,7 @@ impl<T, E: TaskError> IntoFuture for ThreadsafeTask<T, E> {
 pub struct ThreadsafeWait<T, E> {
     task: ThreadsafeTask<T, E>,
     point: CancelPoint,
+    note: Option<Note>,
 }
 
 impl<T, E: TaskError> Future for ThreadsafeWait<T, E> {
@@ -400,6 +401,7 @@ impl<T, E: TaskError> Future for ThreadsafeWait<T, E> {
         if state.is_done {
             let ended = state.ended.take();
             drop(state);
+            this.note = None;
             this.point.end();
             return match ended {
                 Some(Ended::Result(result)) => Poll::Ready(result),
@@ -413,8 +415,12 @@ impl<T, E: TaskError> Future for ThreadsafeWait<T, E> {
         let point = if begun { this.point.check(cx.waker()) } else { this.point.begin(cx.waker()) };
         if point.is_err() {
             this.task.cancel();
+            this.note = None;
             this.point.end();
             return Poll::Ready(Err(CancelledError.into()));
+        }
+        if !begun {
+            this.note = Note::new("ThreadsafeTask");
         }
         Poll::Pending
     }

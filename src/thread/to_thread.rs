@@ -13,7 +13,7 @@ use std::{
 use crate::{
     driver::Outside,
     error::CancelledError,
-    executor::{ErrorReport, Refused, ReportKind, Ticket, Vars, context, current_vars},
+    executor::{ErrorReport, Note, Refused, ReportKind, Ticket, Vars, context, current_vars},
     scope::CancelPoint,
 };
 
@@ -79,7 +79,7 @@ pub struct ToThread<F, T> {
 
 enum Stage<F, T> {
     New(F),
-    Called { slot: Arc<Slot<T>>, ticket: Option<Ticket>, _outside: Outside },
+    Called { slot: Arc<Slot<T>>, ticket: Option<Ticket>, _outside: Outside, _note: Option<Note> },
     Over,
 }
 
@@ -136,7 +136,7 @@ where
                 None
             }
         };
-        self.stage = Stage::Called { slot, ticket, _outside: outside };
+        self.stage = Stage::Called { slot, ticket, _outside: outside, _note: Note::new("to_thread") };
         Ok(())
     }
 }

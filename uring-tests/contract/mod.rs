@@ -63,7 +63,9 @@ mod trees;
 mod unix;
 mod wait;
 mod wait_for;
+mod waits;
 mod wakes;
+mod watchdog;
 mod writer;
 
 use std::{

@@ -12,7 +12,7 @@ use slab::Slab;
 use super::TaskRef;
 use crate::{
     clock::Tick,
-    executor::{Arrivals, Vars, runtime::report_panic_in_drop},
+    executor::{Arrivals, Parts, Vars, runtime::report_panic_in_drop},
     scope::Marks,
 };
 
@@ -113,6 +113,11 @@ impl Core {
         given.unwrap_or_else(|| format!("Task-{}", self.id).into())
     }
 
+    /// Appends the name that it was given, if it was.
+    pub(crate) fn write_name(&self, to: &mut String) {
+        self.if_extra(|extra| to.push_str(extra.name.as_deref().unwrap_or_default()));
+    }
+
     pub(crate) fn set_name(&self, name: Rc<str>) {
         self.extra(|extra| extra.name = Some(name));
     }
@@ -168,7 +173,7 @@ impl Core {
     }
 
     /// The tasks that wait for this one's end, and how many waits there are in all.
-    pub(crate) fn waiting(&self) -> (Vec<TaskRef>, usize) {
+    pub(crate) fn waiting(&self, parts: &Parts) -> (Vec<TaskRef>, usize) {
         let first = self.joiner.take();
         let mut tasks: Vec<TaskRef> = first.iter().cloned().collect();
         self.joiner.set(first);
@@ -177,9 +182,8 @@ impl Core {
             for waiter in extra.arrival.iter().chain(&extra.joiners) {
                 count += 1;
                 match waiter {
-                    Waiter::Task(task) => tasks.push(task.clone()),
-                    Waiter::Arrival(arrivals, _) => tasks.extend(arrivals.waiting()),
-                    Waiter::Foreign(_) => {}
+                    Waiter::Arrival(arrivals, _) => tasks.extend(arrivals.waiting(parts)),
+                    Waiter::Task(_) | Waiter::Foreign(_) => tasks.extend(parts.task_of(waiter)),
                 }
             }
         });
@@ -250,6 +254,11 @@ impl Core {
     pub(crate) fn remove_side(&self, key: usize) {
         let removed = self.extra(|extra| extra.side.remove(key));
         drop(removed);
+    }
+
+    /// Calls `look` with the wakers of such leaves.
+    pub(crate) fn each_side(&self, mut look: impl FnMut(&Waker)) {
+        self.if_extra(|extra| extra.side.iter().for_each(|(_, waker)| look(waker)));
     }
 
     pub(crate) fn wake_side(&self) {
