@@ -72,7 +72,7 @@ impl Case {
         if marked.is_empty() {
             return None;
         }
-        let wrong = self.compile("wrong", &self.text);
+        let wrong = self.compile("wrong", &self.without_expectations());
         let mut findings = String::new();
         if wrong.compiles {
             writeln!(findings, "it compiles").unwrap();
@@ -105,6 +105,12 @@ impl Case {
     fn without_marked(&self) -> String {
         let kept = |line: &&str| !line.contains(MARK);
         self.text.lines().filter(kept).flat_map(|line| [line, "\n"]).collect()
+    }
+
+    /// The compiler shows the lines it speaks of, and what is expected of it must not stand there.
+    fn without_expectations(&self) -> String {
+        let code = |line: &str| line.find(MARK).unwrap_or(line.len());
+        self.text.lines().flat_map(|line| [&line[..code(line)], "\n"]).collect()
     }
 
     fn compile(&self, variant: &str, text: &str) -> Verdict {

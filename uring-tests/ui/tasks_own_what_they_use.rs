@@ -15,7 +15,7 @@ pub fn main_may_borrow() -> usize {
 
 pub async fn a_task_may_not() {
     let text = String::from("borrowed");
-    create_task(async { text.len().then_nothing() }); //~ `text` does not live long enough
+    create_task(async { text.len().then_nothing() }); //~ may outlive the current function, but it borrows `text`
     drop(text);
 }
 
