@@ -124,7 +124,9 @@ pub(crate) fn is_inside() -> bool {
 pub(crate) fn with<R>(with: impl FnOnce(&Runtime) -> R) -> R {
     match try_with(with) {
         Some(result) => result,
-        None => panic!("no ringio runtime runs on this thread; call this inside `ringio::run(async {{ .. }})`"),
+        None => panic!(
+            "no ringio runtime runs on this thread; call this inside `ringio::run(async {{ .. }})`, or have the thread of a              loop do it (`LoopHandle::call_soon`, `run_coroutine_threadsafe`)"
+        ),
     }
 }
 

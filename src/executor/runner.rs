@@ -4,7 +4,7 @@
 use std::{
     any::Any,
     fmt,
-    future::Future,
+    future::{Future, IntoFuture},
     io,
     panic::{Location, resume_unwind},
     rc::Rc,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Runs `main` to its end on a fresh runtime and returns what it returns; every other task is then cancelled and waited
-/// for ([`Runner::close`]).
+/// for ([`Runner::close`]). `main` is whatever can be awaited.
 ///
 /// The first Ctrl-C cancels `main`, the second ends the process.
 ///
@@ -47,7 +47,7 @@ use crate::{
 /// ```
 #[doc(alias = "asyncio.run")]
 #[track_caller]
-pub fn run<F: Future>(main: F) -> F::Output {
+pub fn run<F: IntoFuture>(main: F) -> F::Output {
     refuse_nested();
     match Runner::new() {
         Ok(mut runner) => runner.run(main),
@@ -146,7 +146,7 @@ impl Runner {
     /// # Panics
     /// When a runtime already runs on this thread, or this one was closed. A panic of `main` comes out of here.
     #[track_caller]
-    pub fn run<F: Future>(&mut self, main: F) -> F::Output {
+    pub fn run<F: IntoFuture>(&mut self, main: F) -> F::Output {
         refuse_nested();
         let ctrl_c = self.ctrl_c;
         let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
@@ -161,7 +161,7 @@ impl Runner {
     /// # Panics
     /// As [`Runner::run`].
     #[track_caller]
-    pub(crate) fn run_with<F: Future>(&mut self, vars: Vars, main: F) -> F::Output {
+    pub(crate) fn run_with<F: IntoFuture>(&mut self, vars: Vars, main: F) -> F::Output {
         refuse_nested();
         let ctrl_c = self.ctrl_c;
         let Some(runtime) = &self.runtime else { panic!("this Runner is closed; make a new one") };
@@ -439,13 +439,16 @@ impl<O> Finish<O> for AsItIs {
 /// What came of `main`, or its panic.
 type Ran<O> = Result<O, Box<dyn Any + Send>>;
 
-fn run_main<F: Future>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> (Ran<F::Output>, Option<Vars>) {
+fn run_main<F: IntoFuture>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> (Ran<F::Output>, Option<Vars>) {
     let Some(_inside) = context::enter(runtime) else { unreachable!("asked for before") };
     let signal = install_ctrl_c(runtime, ctrl_c);
     let (id, spawned_at) = (runtime.next_id(), seed.spawned_at);
+    let main = main.into_future();
     // SAFETY: `Main` drops the body, or the result, before this function ends, also when it unwinds; and the runtime is
     // this thread's.
-    let mut main = Main(unsafe { Typed::new::<F, AsItIs>(main, id, spawned_at, &runtime.inbox, &runtime.spares) });
+    let mut main = Main(unsafe {
+        Typed::new::<F::IntoFuture, AsItIs>(main, id, spawned_at, &runtime.inbox, &runtime.spares)
+    });
     let task = main.0.task().clone();
     let task = &task;
     runtime.equip(task, seed);

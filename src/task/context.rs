@@ -103,7 +103,7 @@ impl Runner {
     /// # Panics
     /// As [`Runner::run`].
     #[track_caller]
-    pub fn run_in<F: Future>(&mut self, context: &Context, main: F) -> F::Output {
+    pub fn run_in<F: IntoFuture>(&mut self, context: &Context, main: F) -> F::Output {
         self.run_with(context.0.clone(), main)
     }
 }

@@ -1,6 +1,6 @@
 //! A run in a simulated kernel.
 
-use std::{env, fmt, future::Future, panic::Location, time::Duration};
+use std::{env, fmt, future::IntoFuture, panic::Location, time::Duration};
 
 use crate::{
     driver::{World, sim::Faults},
@@ -25,7 +25,7 @@ use crate::{
 /// When nothing can happen any more and `main` has not ended, with what everybody waits for. A panic of `main` comes out
 /// of here.
 #[track_caller]
-pub fn run_virtual<F: Future>(main: F) -> F::Output {
+pub fn run_virtual<F: IntoFuture>(main: F) -> F::Output {
     Sim::new(0).faults(Faults::empty()).run(main)
 }
 
@@ -106,7 +106,7 @@ impl Sim {
     /// that belongs to the kernel. A panic of `main` comes out of here. Standard error then has the line that does the
     /// same again.
     #[track_caller]
-    pub fn run<F: Future>(self, main: F) -> F::Output {
+    pub fn run<F: IntoFuture>(self, main: F) -> F::Output {
         self.report(main).output
     }
 
@@ -115,7 +115,7 @@ impl Sim {
     /// # Panics
     /// As [`Sim::run`].
     #[track_caller]
-    pub fn report<F: Future>(self, main: F) -> Report<F::Output> {
+    pub fn report<F: IntoFuture>(self, main: F) -> Report<F::Output> {
         let world = World::new(self.seed, self.faults);
         if self.shuffled {
             world.shuffle_tasks();

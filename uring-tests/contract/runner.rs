@@ -1,8 +1,17 @@
 //! Contract 2: run and Runner.
 
-use std::{cell::Cell, io, rc::Rc};
+use std::{
+    cell::Cell,
+    future::{Ready, ready},
+    io,
+    pin::Pin,
+    rc::Rc,
+};
 
-use ringio::{CancelledError, ReportKind, Runner, create_task, current_task, sleep, yield_now};
+use ringio::{
+    CancelledError, Context, LoopHandle, ReportKind, Runner, create_subprocess_exec, create_task, current_task,
+    open_connection, sleep, start_server, testing, yield_now,
+};
 
 use super::{Reports, Trace, forever, in_time, panic_text, turns};
 
@@ -272,5 +281,38 @@ fn finalizer_that_does_not_end_or_panics_harms_nobody() {
         runner.close();
         assert_eq!(trace.take(), "last");
         assert_eq!(reports.kinds(), [ReportKind::PanicNeverRetrieved, ReportKind::TaskAbandoned]);
+    });
+}
+
+#[test]
+fn whatever_can_be_awaited_may_be_main() {
+    // RUN6: a future, boxed or not, a task, and what becomes a future when it is awaited. What is neither is refused by the
+    // compiler: `ui/what_is_no_future_is_not_run.rs`.
+    struct Inside;
+    impl IntoFuture for Inside {
+        type Output = bool;
+        type IntoFuture = Ready<bool>;
+
+        fn into_future(self) -> Ready<bool> {
+            ready(LoopHandle::current().is_some())
+        }
+    }
+    in_time(|| {
+        let mut runner = Runner::new().unwrap();
+        assert_eq!(runner.run(ready(1)), 1);
+        let boxed: Pin<Box<dyn Future<Output = i32>>> = Box::pin(async { 2 });
+        assert_eq!(runner.run(boxed), 2);
+        let (task,) = runner.run(async { (create_task(async { Ok::<_, CancelledError>(3) }),) });
+        assert_eq!(runner.run(task), Ok(3));
+        assert!(runner.run(Inside), "it becomes a future inside the runtime");
+        let server = runner.run(start_server(async |_, _| {}, "127.0.0.1:0")).unwrap();
+        let connection = runner.run(open_connection(super::pairs::address(&server))).unwrap();
+        drop(runner.run_in(&Context::new(), open_connection(super::pairs::address(&server))).unwrap());
+        drop(connection);
+        runner.close();
+        assert!(ringio::run(Inside));
+        assert!(ringio::run(sleep(std::time::Duration::ZERO)).is_ok());
+        assert!(ringio::run(create_subprocess_exec("true")).is_ok());
+        assert!(testing::run_virtual(Inside));
     });
 }
