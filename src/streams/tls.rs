@@ -211,30 +211,37 @@ impl StreamWriter {
             let text = "start_tls() needs a connection that is not encrypted yet and that no task reads from";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let session = tls.session()?;
-        // Also when this future is dropped.
-        let mut closing = CloseUnless { socket: &socket, done: false };
-        let handshake = async {
+        let port = context::with(|runtime| runtime.port.clone());
+        let layer = Encryption::new(tls.session()?, Socket::of_kind(&port, None, Kind::Memory), tls.shutdown);
+        let mut handshake = Handshake { socket: &socket, layer: Some(layer), done: false };
+        let agreed = async {
             self.flush().await?;
-            let port = context::with(|runtime| runtime.port.clone());
-            let layer = Encryption::new(session, Socket::of_kind(&port, None, Kind::Memory), tls.shutdown);
-            layer.shake_hands(&socket).await?;
-            io::Result::Ok(layer)
+            match &handshake.layer {
+                Some(layer) => layer.shake_hands(&socket).await,
+                None => Ok(()),
+            }
         };
-        let layer = wait_for(handshake, tls.handshake).await?;
-        closing.done = true;
-        socket.set_layer(Box::new(layer));
+        wait_for(agreed, tls.handshake).await?;
+        handshake.done = true;
         Ok(())
     }
 }
 
-struct CloseUnless<'a> {
+/// However it ends, also when its future is dropped, the socket has the layer from then on: nobody reads the bytes of a
+/// handshake as if they were data.
+struct Handshake<'a> {
     socket: &'a Rc<Socket>,
+    layer: Option<Encryption>,
     done: bool,
 }
 
-impl Drop for CloseUnless<'_> {
+impl Drop for Handshake<'_> {
     fn drop(&mut self) {
+        let Some(layer) = self.layer.take() else { return };
+        if !self.done {
+            layer.give_up();
+        }
+        self.socket.set_layer(Box::new(layer));
         if !self.done {
             self.socket.close();
             // An alert may be on its way; a peer that does not take it is not waited for.
@@ -346,6 +353,15 @@ impl Encryption {
     fn fail(&self, failure: Failure) {
         *self.failure.borrow_mut() = Some(failure);
         self.inside.feed_end(None);
+    }
+
+    /// The handshake did not come to its end: there will be no data, and no good end.
+    fn give_up(&self) {
+        self.closed.set(true);
+        if self.failure.borrow().is_none() {
+            let text = "the TLS handshake did not come to its end, so the connection was closed; open a new one";
+            self.fail(Failure::Connection(io::ErrorKind::ConnectionAborted, text.into()));
+        }
     }
 
     fn failed(&self) -> io::Result<()> {

@@ -23,13 +23,13 @@ use super::{Reports, in_time, is_cancel, on_ring, pairs, turns, until};
 use crate::support::{Rng, wire};
 
 /// A certificate that is its own authority, for `localhost` and 127.0.0.1.
-struct Identity {
+pub(super) struct Identity {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
 }
 
 impl Identity {
-    fn new() -> Identity {
+    pub(super) fn new() -> Identity {
         let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()]).unwrap();
         Identity { certificate: made.cert.der().clone(), key: made.signing_key.serialize_der() }
     }
@@ -53,11 +53,11 @@ impl Identity {
         ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth()
     }
 
-    fn server(&self) -> Tls {
+    pub(super) fn server(&self) -> Tls {
         Tls::server(Arc::new(self.server_config()))
     }
 
-    fn client(&self) -> Tls {
+    pub(super) fn client(&self) -> Tls {
         Tls::client(Arc::new(self.client_config()))
     }
 }
@@ -298,6 +298,27 @@ fn a_handshake_has_a_time_limit_and_its_cancel_closes() {
         turns(3).await;
         task.cancel();
         assert!(is_cancel(&task.await.unwrap_err()));
+    });
+}
+
+#[test]
+fn what_a_peer_said_in_a_handshake_that_was_given_up_is_no_data() {
+    // OC8: it had arrived, and its end too, when the wait was dropped.
+    on_ring(async || {
+        let identity = Identity::new();
+        let ((mut reader, mut writer), (_far_reader, mut far)) = pairs::streams(1024).await;
+        {
+            let mut agreeing = std::pin::pin!(writer.start_tls(identity.client().server_hostname("localhost")));
+            assert!(futures::poll!(agreeing.as_mut()).is_pending());
+            far.write(b"no hello").unwrap();
+            far.close();
+            far.wait_closed().await.unwrap();
+            turns(10).await;
+        }
+        writer.wait_closed().await.unwrap();
+        let error = reader.read(100).await.unwrap_err();
+        assert!(error.kind() == io::ErrorKind::ConnectionAborted && error.to_string().contains("handshake"), "{error}");
+        assert_eq!(writer.write(b"late").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     });
 }
 
