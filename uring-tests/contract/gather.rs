@@ -3,7 +3,7 @@
 use std::{io, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
-use ringio::{CancelledError, ReportKind, all_tasks, create_task, gather, shield, sleep, timeout, yield_now};
+use ringio::{CancelledError, ReportKind, Runner, all_tasks, create_task, gather, shield, sleep, timeout, yield_now};
 
 use super::{Reports, Trace, cancel::me, forever, in_time, is_cancel, on_ring, panics, text_of, turns, until};
 
@@ -297,5 +297,34 @@ fn ten_thousand_children_that_end_one_by_one_are_no_trouble() {
         });
         assert_eq!(all.await.unwrap().len(), count);
         until(|| feed.done()).await;
+    });
+}
+
+#[test]
+fn tasks_of_two_runtimes_may_be_gathered() {
+    // GA6, S6: those of another thread are refused by the compiler; those of two Runners used in turn on one thread are
+    // not refused at all, because each ends at home and is told of where it is awaited.
+    in_time(|| {
+        let mut one = Runner::new().unwrap();
+        let mut other = Runner::new().unwrap();
+        let (away, cancelled) = one.run(async { (create_task(after(2)), create_task(forever())) });
+        let waiting = other.run(async {
+            let gathered = create_task(gather([away, create_task(after(1))]));
+            turns(5).await;
+            assert!(!gathered.done(), "a task ran in a runtime that it does not belong to");
+            let ended = create_task(gather([cancelled, create_task(forever())]));
+            turns(2).await;
+            ended.cancel();
+            turns(5).await;
+            assert!(!ended.done(), "GA7: all are waited for");
+            (gathered, ended)
+        });
+        one.run(turns(8));
+        let (gathered, ended) = other.run(async {
+            let (gathered, ended) = waiting;
+            (gathered.await, ended.await)
+        });
+        assert_eq!(gathered.unwrap(), [2, 1]);
+        assert_eq!(ended, Err(CancelledError));
     });
 }

@@ -1,8 +1,16 @@
 //! Contract 10, X3: misuse is answered clearly.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
-use ringio::{TcpListener, TcpStream, create_task, open_connection, start_server};
+use ringio::{
+    CancelledError, LoopHandle, TaskGroup, TcpListener, TcpStream, create_task, open_connection, start_server, timeout,
+    timeout_at,
+};
 
 use super::{child, in_time, on_ring, pairs, panic_text, turns};
 
@@ -15,7 +23,7 @@ fn outside_of_a_runtime_it_says_so() {
             ("create_task", || drop(create_task(async {}))),
             ("builder", || drop(ringio::Task::builder().name("x").spawn(async {}))),
             ("bind", || drop(TcpListener::bind("127.0.0.1:0"))),
-            ("timeout", || drop(ringio::timeout(Duration::ZERO, async |_| io::Result::Ok(())))),
+            ("timeout", || drop(timeout(Duration::ZERO, async |_| io::Result::Ok(())))),
             ("wait_for", || drop(ringio::wait_for(async { io::Result::Ok(()) }, Duration::from_secs(1)))),
             ("from_fd", || drop(TcpStream::from_fd(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()))),
             ("descriptor", || drop(ringio::Descriptor::new(io::pipe().unwrap().0.into()))),
@@ -47,7 +55,7 @@ fn delay_that_is_not_a_number_is_an_error() {
             let task = create_task(ringio::sleep_secs(seconds));
             turns(2).await;
             task.cancel();
-            assert_eq!(task.await, Err(ringio::SleepError::Cancelled(ringio::CancelledError)));
+            assert_eq!(task.await, Err(ringio::SleepError::Cancelled(CancelledError)));
         }
     });
 }
@@ -301,4 +309,82 @@ pub(super) fn settings() {
     assert!(ringio::driver_report().is_err());
     let text = panic_text(|| ringio::run(async {}));
     assert!(text.contains("nonsense"), "{text}");
+}
+
+#[test]
+fn scopes_outside_of_a_task_say_so() {
+    // TG12, TO6: without a runtime, and in a callback, which is no task. That they are entered once is the compiler's
+    // business: `ui/a_scope_is_entered_once.rs`.
+    async fn group() {
+        let _ = TaskGroup::scope(async |_: &TaskGroup<io::Error>| Ok(())).await;
+    }
+    async fn limited(when: Option<Instant>) {
+        let _ = timeout_at(when, async |_| io::Result::Ok(())).await;
+    }
+    fn texts() -> [String; 3] {
+        use futures::executor::block_on;
+        [
+            panic_text(|| block_on(group())),
+            panic_text(|| block_on(limited(None))),
+            panic_text(|| drop(block_on(timeout(None, async |_| io::Result::Ok(()))))),
+        ]
+    }
+    fn assert_told([group, limit, other]: [String; 3]) {
+        assert!(group.contains("a task group was opened outside of a ringio task"), "{group}");
+        for text in [limit, other] {
+            assert!(text.contains("a timeout was awaited outside of a ringio task"), "{text}");
+        }
+    }
+    in_time(|| {
+        assert_told(texts());
+        let limit = panic_text(|| drop(timeout(LONG, async |_| io::Result::Ok(()))));
+        assert!(limit.contains(OUTSIDE), "its clock is that of the runtime: {limit}");
+        let (tell, told) = std::sync::mpsc::channel();
+        ringio::run(async move {
+            let handle = LoopHandle::current().unwrap();
+            handle.call_soon(move || tell.send(texts()).unwrap()).unwrap();
+            let task = create_task(turns(1));
+            task.add_done_callback(|_| assert_told(texts()));
+            task.await.unwrap();
+            turns(3).await;
+        });
+        assert_told(told.recv().unwrap());
+    });
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn what_belongs_to_a_loop_refuses_other_threads() {
+    // DB3: in every mode. Objects of a loop do not get there at all: `ui/tasks_stay_on_their_thread.rs`.
+    in_time(|| {
+        for debug in [false, true] {
+            let mut runner = ringio::Runner::builder().debug(debug).build().unwrap();
+            runner.run(async {
+                let texts = ringio::to_thread(|| {
+                    assert!(ringio::current_task().is_none() && ringio::all_tasks().is_empty());
+                    assert!(LoopHandle::current().is_none());
+                    let calls: [fn(); 6] = [
+                        || drop(create_task(async {})),
+                        || drop(ringio::Task::builder().eager(true).spawn(async {})),
+                        || drop(TcpListener::bind("127.0.0.1:0")),
+                        || drop(ringio::signals([ringio::Signal::USR1])),
+                        || ringio::at_close(async {}),
+                        || drop(timeout(LONG, async |_| io::Result::Ok(()))),
+                    ];
+                    calls.map(|call| panic_text(call))
+                });
+                for text in texts.await.unwrap() {
+                    assert!(text.contains(OUTSIDE) && text.contains("LoopHandle::call_soon"), "{text}");
+                }
+                // That is the way.
+                let handle = LoopHandle::current().unwrap();
+                let made = ringio::to_thread(move || {
+                    ringio::run_coroutine_threadsafe(|| create_task(async { Ok::<_, CancelledError>(5) }), &handle)
+                        .result(None)
+                });
+                assert_eq!(made.await.unwrap().unwrap(), 5);
+            });
+        }
+    });
 }

@@ -12,12 +12,16 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::wait::{WaitPidFlag, waitpid},
-    unistd::Pid,
+    libc,
+    sys::{
+        stat::fstat,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Pid, fork},
 };
 use ringio::{
-    CreateSubprocess, Process, ProcessLookupError, ReportKind, Signal, Stdio, create_subprocess_exec,
-    create_subprocess_shell, create_task, current_task, sleep, wait_for,
+    CreateSubprocess, Descriptor, Process, ProcessLookupError, ReportKind, Signal, Stdio, TcpListener, TcpStream,
+    create_subprocess_exec, create_subprocess_shell, create_task, current_task, sleep, wait_for,
 };
 
 use super::{Reports, in_time, is_cancel, on_ring, turns};
@@ -460,5 +464,59 @@ fn the_end_of_the_runtime_kills_and_reaps_but_leaves_the_detached() {
             until("the orphan is reaped", || !exists(detached)).await;
         });
         assert_childless();
+    });
+}
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count_fork() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn a_start_hands_no_ring_down_and_runs_no_handler_of_fork() {
+    // L12
+    alone(&a_start_hands_no_ring_down_and_runs_no_handler_of_fork, || {
+        // SAFETY: the handlers count, and do nothing else.
+        let refused = unsafe { libc::pthread_atfork(Some(count_fork), Some(count_fork), Some(count_fork)) };
+        assert_eq!(refused, 0);
+        ringio::run(async {
+            // Sockets, a pipe and operations of ours, beside the ring.
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let accepting = create_task(async move { listener.accept().await.map(drop) });
+            let (reader, mut writer) = io::pipe().unwrap();
+            let reader = Descriptor::new(reader.into());
+            let reading = create_task(async move { reader.read(vec![0; 8]).await.0 });
+            turns(2).await;
+            let pipe = format!("pipe:[{}]", fstat(&writer).unwrap().st_ino);
+            // With and without the child closing what it was handed.
+            for close_fds in [true, false] {
+                let list = create_subprocess_exec("ls").args(["-l", "/proc/self/fd"]).close_fds(close_fds);
+                let mut list = list.stdin(Stdio::DevNull).stdout(Stdio::Pipe).stderr(Stdio::DevNull).await.unwrap();
+                let (listed, _) = list.communicate(None).await.unwrap();
+                let listed = String::from_utf8(listed.unwrap()).unwrap();
+                assert!(listed.contains(" 0 -> /dev/null") && listed.contains(" 1 -> pipe:"), "{listed}");
+                for ours in ["anon_inode:", "socket:", &pipe] {
+                    assert!(!listed.contains(ours), "inherited: {listed}");
+                }
+            }
+            // The ring is as it was.
+            writer.write_all(b"on").unwrap();
+            assert_eq!(reading.await.unwrap(), 2);
+            drop(TcpStream::connect(address).await.unwrap());
+            accepting.await.unwrap();
+        });
+        assert_eq!(FORKS.load(Ordering::SeqCst), 0);
+        // They do count: before the fork, and after it in either process.
+        // SAFETY: the child ends at once.
+        match unsafe { fork() }.unwrap() {
+            // SAFETY: ends this process and nothing else.
+            ForkResult::Child => unsafe { libc::_exit(FORKS.load(Ordering::SeqCst) as i32) },
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 2));
+                assert_eq!(FORKS.load(Ordering::SeqCst), 2);
+            }
+        }
     });
 }

@@ -1,6 +1,6 @@
-//! A future that is forgotten is a warning: contract DB5. The cases are compiled with warnings as errors.
+//! A future that is forgotten is a warning: contract DB5, DB4. The cases are compiled with warnings as errors.
 
-use ringio::{Runner, Task, TcpStream, sleep, start_server, timeout, wait_for, yield_now};
+use ringio::{Runner, Task, TcpStream, sleep, start_server, timeout, to_thread, wait_for, yield_now};
 use std::{io, time::Duration};
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -14,6 +14,11 @@ pub async fn forgotten(mut stream: TcpStream) -> io::Result<()> {
     stream.write(vec![1]); //~ futures do nothing unless you `.await` or poll them
     stream.read(Vec::with_capacity(1)).await; //~ holds your buffer
     stream.close().await
+}
+
+pub async fn a_thread_awaits_nothing() {
+    // What it would return is a future that nobody runs.
+    to_thread(async || 7).await.unwrap(); //~ that must be used
 }
 
 pub fn not_built() {
