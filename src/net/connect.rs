@@ -199,7 +199,11 @@ impl Race {
                 Poll::Pending => number += 1,
                 Poll::Ready(Ok(socket)) => {
                     self.running.remove(number);
-                    return Some(socket);
+                    if self.cancelled.is_none() {
+                        return Some(socket);
+                    }
+                    // Another attempt has taken the cancel, and nobody else will hear of it.
+                    socket.close();
                 }
                 Poll::Ready(Err(error)) => {
                     let address = *address;

@@ -125,6 +125,7 @@ const ROWS: &[Row] = &[
         clocked: true,
         ..PLAIN
     },
+    Row { name: "open_connection, two in line", make: || Box::pin(network::connect_to_two_in_line()), ..PLAIN },
     Row { name: "drain", make: || Box::pin(writing::drain()), worlds: 2, ..PLAIN },
     Row { name: "flush", make: || Box::pin(writing::flush()), worlds: 2, ..PLAIN },
     Row { name: "wait_closed", make: || Box::pin(writing::wait_closed()), worlds: 2, ..PLAIN },

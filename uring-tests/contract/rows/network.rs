@@ -99,6 +99,14 @@ pub(super) async fn connect_to_two() -> Subject {
     connecting(vec![full, listening], vec![silent, address], MOMENT)
 }
 
+/// Two attempts beside each other, both in a queue. The unit is a place in that of the second: while the first one hears
+/// the cancel, the second one may have come through.
+pub(super) async fn connect_to_two_in_line() -> Subject {
+    let (silent, first) = Listening::new(true).await;
+    let (full, second) = Listening::new(true).await;
+    connecting(vec![full, silent], vec![first, second], Duration::ZERO)
+}
+
 // ---- servers
 
 /// A server with one client.
