@@ -1,12 +1,12 @@
 //! Signals of this process, as a stream.
 
-use std::{fmt, io, os::fd::AsFd, rc::Rc};
+use std::{fmt, io, rc::Rc};
 
 use crate::{
-    driver::Interest,
+    driver::{Hearing, Interest},
     executor::{Leaf, context},
     op::{Port, Ready, Source},
-    sys::{self, Listener, number},
+    sys::number,
 };
 
 /// A signal, by its number.
@@ -91,11 +91,13 @@ impl fmt::Debug for Signal {
 /// Hears these signals from now on, in place of their default action, until the stream is dropped. Any number of streams
 /// may hear the same signal; each gets it. When the last one goes, what was done with the signal before is done again.
 ///
+/// In a simulated world they are those of the simulated process: `testing::raise` sends them.
+///
 /// A stream of [`Signal::INT`] takes Ctrl-C from [`run`](crate::run), which cancels its main future otherwise.
 ///
 /// # Errors
 /// For a signal that cannot be heard (SIGKILL, SIGSTOP, errors of the program such as SIGSEGV, no signal at all); when
-/// descriptors have run out; `Unsupported` in a simulated world.
+/// descriptors have run out.
 ///
 /// # Panics
 /// Outside of a runtime.
@@ -116,20 +118,18 @@ impl fmt::Debug for Signal {
 #[track_caller]
 pub fn signals(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
     let port = context::with(|runtime| runtime.port.clone());
-    port.calls().needs_linux("signals")?;
     let mut numbers: Vec<i32> = signals.into_iter().map(Signal::number).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let counter = sys::doorbell_fd()?;
-    let listener = sys::hear(counter.as_fd(), numbers.clone())?;
-    let heard = listener.counts_before().collect();
+    let (counter, listener) = port.calls().hear(&numbers)?;
+    let heard = listener.counts_before();
     Ok(Signals { _listener: listener, source: Source::new(&port, counter), port, heard })
 }
 
 /// A stream of signals; made by [`signals`].
 pub struct Signals {
     // Dropped before its counter is closed.
-    _listener: Listener,
+    _listener: Hearing,
     source: Rc<Source>,
     port: Rc<Port>,
     /// How many of each have been received.
@@ -186,12 +186,13 @@ impl Signals {
             }
             Leaf::new(&self.port, Ready { owner: self.source.clone(), interest: Interest::Readable }).await?;
             // First emptied, then looked at: what comes in between writes again.
-            self.source.as_fd().into_iter().for_each(sys::clear_counter);
+            self.source.as_fd().into_iter().for_each(|counter| self.port.calls().clear_counter(counter));
         }
     }
 
     fn take(&mut self) -> Option<Signal> {
-        let (number, heard) = self.heard.iter_mut().find(|(number, heard)| sys::signal_count(*number) != *heard)?;
+        let calls = self.port.calls();
+        let (number, heard) = self.heard.iter_mut().find(|(number, heard)| calls.signal_count(*number) != *heard)?;
         *heard = heard.wrapping_add(1);
         Some(Signal(*number))
     }

@@ -27,17 +27,6 @@ impl Calls {
             Calls::Sim(world) => Some(world),
         }
     }
-
-    /// An error in a simulated world, which does not have `what`: nothing there may touch the real one.
-    pub(crate) fn needs_linux(&self, what: &str) -> io::Result<()> {
-        match self {
-            Calls::Linux => Ok(()),
-            Calls::Sim(_) => {
-                let text = format!("a simulated world has no {what}; test this in a real runtime");
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
-            }
-        }
-    }
 }
 
 /// Linux and the simulated kernel have the same functions.
@@ -97,6 +86,10 @@ forward! {
     fn kill_and_reap(&self, spawned: Spawned, reach: Reach);
     /// Leaves a child to whoever comes by next; reaped here if it has ended.
     fn leave_orphan(&self, pidfd: OwnedFd);
+    /// How often a signal came; wraps around.
+    fn signal_count(&self, signal: i32) -> u32;
+    /// Empties a counter of signals.
+    fn clear_counter(&self, counter: BorrowedFd<'_>);
     /// Where nothing comes from and everything vanishes.
     fn null_device(&self) -> io::Result<OwnedFd>;
     /// The same descriptor under a number from three up.
@@ -117,6 +110,47 @@ impl Calls {
 
     pub(crate) fn hold(&self, fd: OwnedFd) -> Held {
         Held { fd: Some(fd), calls: self.clone() }
+    }
+
+    /// Hears signals at a counter from now on, which must be closed after the listener is dropped.
+    pub(crate) fn hear(&self, numbers: &[i32]) -> io::Result<(OwnedFd, Hearing)> {
+        match self {
+            Calls::Linux => {
+                let counter = sys::doorbell_fd()?;
+                let listener = sys::hear(counter.as_fd(), numbers.to_vec())?;
+                Ok((counter, Hearing::Linux(listener)))
+            }
+            Calls::Sim(world) => {
+                let (counter, file) = world.hear(numbers)?;
+                let before = numbers.iter().map(|&number| (number, world.signal_count(number))).collect();
+                Ok((counter, Hearing::Sim { world: world.clone(), file, before }))
+            }
+        }
+    }
+}
+
+/// Hears signals until it is dropped.
+pub(crate) enum Hearing {
+    Linux(sys::Listener),
+    Sim { world: World, file: usize, before: Vec<(i32, u32)> },
+}
+
+impl Hearing {
+    /// How often each had come before.
+    pub(crate) fn counts_before(&self) -> Vec<(i32, u32)> {
+        match self {
+            Hearing::Linux(listener) => listener.counts_before().collect(),
+            Hearing::Sim { before, .. } => before.clone(),
+        }
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        match self {
+            Hearing::Linux(_) => {} // it ends by itself
+            Hearing::Sim { world, file, .. } => world.stop_hearing(*file),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     clock::Clock,
 };
 
-pub(crate) use calls::{Calls, Held, Outside};
+pub(crate) use calls::{Calls, Hearing, Held, Outside};
 pub(crate) use completion::{Answer, Completion, GENERATION_MAX, INDEX_MAX, Token};
 pub(crate) use doorbell::Doorbell;
 pub(crate) use request::{CURRENT, Group, Interest, Request, transfer_len};

@@ -71,6 +71,10 @@ never! {
     pub(super) fn send_signal_to_unreaped_group(&self, pid: u32, signal: i32) -> Signalled;
     pub(super) fn kill_and_reap(&self, spawned: Spawned, reach: Reach);
     pub(super) fn leave_orphan(&self, pidfd: OwnedFd);
+    pub(super) fn hear(&self, numbers: &[i32]) -> io::Result<(OwnedFd, usize)>;
+    pub(super) fn stop_hearing(&self, file: usize);
+    pub(super) fn signal_count(&self, signal: i32) -> u32;
+    pub(super) fn clear_counter(&self, counter: BorrowedFd<'_>);
     pub(super) fn null_device(&self) -> io::Result<OwnedFd>;
     pub(super) fn high(&self, fd: OwnedFd) -> io::Result<OwnedFd>;
     pub(super) fn high_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)>;

@@ -28,7 +28,7 @@ pub(crate) use pidfd::{
 };
 pub(crate) use probe::{Kernel, Opcodes};
 pub(crate) use ring::{Ring, RingSize, Waiting};
-pub(crate) use signals::{Listener, clear_counter, hear, number, signal_count};
+pub(crate) use signals::{Listener, check_heard, clear_counter, hear, number, signal_count};
 pub(crate) use socket::{
     ListenOptions, bind_to_connect, bind_to_listen, close, connect_datagrams, doorbell_fd, has_unread,
     is_stream_socket, lacks_family, local_address, peer_address, reset_on_close, ring_doorbell, set_nodelay,

@@ -102,10 +102,7 @@ pub(crate) fn clear_counter(fd: BorrowedFd<'_>) {
 /// Writes to the counter `fd` whenever one of the signals comes, until the listener is dropped, which must be before the
 /// counter is closed.
 pub(crate) fn hear(fd: BorrowedFd<'_>, numbers: Vec<i32>) -> io::Result<Listener> {
-    if let Some(number) = numbers.iter().find(|&&number| !may_be_heard(number)) {
-        let text = format!("signal {number} cannot be waited for: the system keeps it to itself, or it is an error");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
+    check_heard(&numbers)?;
     let mut caught = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner);
     let place = free_place();
     let wanted = numbers.iter().fold(0, |wanted, &number| wanted | bit(number));
@@ -122,6 +119,13 @@ pub(crate) fn hear(fd: BorrowedFd<'_>, numbers: Vec<i32>) -> io::Result<Listener
         listener.numbers.push((number, before));
     }
     Ok(listener)
+}
+
+/// A clear error for what cannot be heard.
+pub(crate) fn check_heard(numbers: &[i32]) -> io::Result<()> {
+    let Some(number) = numbers.iter().find(|&&number| !may_be_heard(number)) else { return Ok(()) };
+    let text = format!("signal {number} cannot be waited for: the system keeps it to itself, or it is an error");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 /// The handler of an error in the program would come back to that error for ever.

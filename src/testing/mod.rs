@@ -32,7 +32,7 @@
 //! println!("RINGIO_SEED={}", found.expect("a hundred worlds are enough"));
 //! ```
 //!
-//! Child processes are scripts there: [`program`] says what each one does.
+//! Child processes are scripts there: [`program`] says what each one does. [`raise`] sends the program signals.
 //!
 //! Beside that, the simulation watches the runtime itself: memory that is used while the kernel has it, operations that
 //! never end and descriptors that are closed twice or never are panics of the run.
@@ -46,4 +46,4 @@ mod time;
 pub use crate::driver::sim::Faults;
 pub use script::{Script, program};
 pub use sim::{Report, Sim, run_virtual};
-pub use time::{elapsed, now, pipe, trace, turns};
+pub use time::{elapsed, now, pipe, raise, trace, turns};

@@ -64,6 +64,29 @@ impl Script {
         self.then(Act::Close(2))
     }
 
+    /// Starts another process, as a shell does with `&`, which does what `script` says and is not waited for: it goes on when
+    /// this one has ended, has the same standard streams and holds them open, and is in the same process group.
+    ///
+    /// ```
+    /// use ringio::{Stdio, create_subprocess_exec, testing::{self, Script}};
+    /// use std::time::Duration;
+    ///
+    /// testing::run_virtual(async {
+    ///     let late = Script::new().sleep(Duration::from_secs(60)).stdout("late\n");
+    ///     testing::program("daemon", move |_| Script::new().background(late.clone()).stdout("early\n"));
+    ///     let mut process = create_subprocess_exec("daemon").stdout(Stdio::Pipe).await?;
+    ///     assert!(process.wait().await?.success());
+    ///     assert_eq!(testing::elapsed(), Duration::ZERO);
+    ///     let (output, _) = process.communicate(None).await?;
+    ///     assert_eq!(output.as_deref(), Some(&b"early\nlate\n"[..]));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub fn background(self, script: Script) -> Script {
+        self.then(Act::Leave(script.0))
+    }
+
     /// Ends with this exit code.
     pub fn exit(self, code: i32) -> Script {
         self.then(Act::Exit(code))

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{driver::World, error::CancelledError, executor::context, fs::Descriptor, task::yield_now};
+use crate::{driver::World, error::CancelledError, executor::context, fs::Descriptor, signal::Signal, task::yield_now};
 
 #[track_caller]
 pub(super) fn with_world<R>(call: impl FnOnce(&World) -> R) -> R {
@@ -69,6 +69,31 @@ pub async fn turns(count: usize) -> Result<(), CancelledError> {
 pub fn pipe() -> io::Result<(Descriptor, Descriptor)> {
     let (reader, writer) = with_world(World::pipe)?;
     Ok((Descriptor::new(reader), Descriptor::new(writer)))
+}
+
+/// Sends a signal to the simulated process, for whoever hears it ([`signals`](crate::signals)). It may take its time; the same
+/// signal sent again meanwhile is one.
+///
+/// ```
+/// use ringio::{Signal, signals, testing};
+///
+/// testing::run_virtual(async {
+///     let mut hangups = signals([Signal::HUP])?;
+///     testing::raise(Signal::HUP);
+///     assert_eq!(hangups.recv().await?, Signal::HUP);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+///
+/// # Panics
+/// Outside of a simulation. When nobody hears the signal and it would end the process, or stop it.
+#[doc(alias = "signal.raise_signal")]
+#[track_caller]
+pub fn raise(signal: impl Into<Signal>) {
+    let signal = signal.into();
+    let went_well = with_world(|world| world.raise(signal.number()));
+    assert!(went_well, "nobody hears {signal}, so it would have ended the program; hear it with ringio::signals()");
 }
 
 /// The last events of the simulation, oldest first: which task ran, what was asked of the kernel, and what it answered.

@@ -143,6 +143,36 @@ fn a_stopped_child_is_ended_when_it_goes_on() {
 }
 
 #[test]
+fn a_grandchild_holds_the_pipes_and_not_the_wait() {
+    // PR5, flaw 15 (gh-119710)
+    each_kernel("a_grandchild_holds_the_pipes_and_not_the_wait", async |kernel| {
+        let late = Script::new().sleep(Duration::from_millis(40)).stdout("late\n");
+        let script = Script::new().background(late).stdout("early\n").exit(3);
+        let mut process = child(kernel, "(sleep 0.04; echo late) & echo early; exit 3", script, outputs).await;
+        assert_eq!(process.wait().await.unwrap().code(), Some(3));
+        let (output, _) = process.communicate(None).await.unwrap();
+        assert_eq!(output.as_deref(), Some(&b"early\nlate\n"[..]));
+    });
+}
+
+#[test]
+fn a_grandchild_is_reached_by_its_group_and_by_nothing_else() {
+    // PR13
+    each_kernel("a_grandchild_is_reached_by_its_group_and_by_nothing_else", async |kernel| {
+        let script = Script::new().background(Script::new().hang()).stdout("early\n");
+        let set = |subprocess: CreateSubprocess| outputs(subprocess).start_new_session(true);
+        let process = &mut child(kernel, "sleep 1000 & echo early", script, set).await;
+        assert_eq!(process.wait().await.unwrap().code(), Some(0));
+        assert!(process.kill().is_err(), "the child is gone");
+        let mut stdout = process.stdout.take().unwrap();
+        assert_eq!(stdout.readline().await.unwrap(), "early\n");
+        assert!(wait_for(stdout.read(1), Duration::from_millis(50)).await.is_err(), "somebody holds the pipe");
+        process.kill_group().unwrap();
+        assert_eq!(stdout.read(1).await.unwrap(), "");
+    });
+}
+
+#[test]
 fn a_child_that_nobody_listens_to_dies_of_it() {
     each_kernel("a_child_that_nobody_listens_to_dies_of_it", async |kernel| {
         let script = Script::new().stdout(vec![0; 1_000_000]);

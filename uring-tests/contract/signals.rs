@@ -8,6 +8,7 @@ use nix::{
 };
 use ringio::{
     CancelledError, Signal, Signals, create_subprocess_exec, create_task, current_task, dump_tasks_on, signals,
+    testing::{self, Sim},
     wait_for,
 };
 
@@ -246,4 +247,49 @@ fn signal_has_all_tasks_written_down() {
         assert_eq!(action(Number::SIGUSR1), DEFAULT, "it ends with the runtime");
         assert_descriptors(&before);
     });
+}
+
+/// As on Linux, by `raise`: each stream gets each signal, those that came while nobody waited are there, and a stream that
+/// began later does not get what came before.
+async fn simulated_signals() {
+    let settle = || ringio::sleep(Duration::from_secs(1));
+    let mut one = signals([Signal::USR1, Signal::USR2, Signal::USR1]).unwrap();
+    let mut two = signals([Signal::USR1]).unwrap();
+    testing::raise(Signal::USR1);
+    assert_eq!((next(&mut one).await, next(&mut two).await), (Signal::USR1, Signal::USR1));
+    testing::raise(Signal::USR2);
+    settle().await.unwrap();
+    testing::raise(Signal::USR1);
+    testing::raise(Signal::USR1);
+    settle().await.unwrap();
+    let mut three = signals([Signal::USR1]).unwrap();
+    let first = [next(&mut one).await, next(&mut one).await];
+    assert!([[Signal::USR1; 2], [Signal::USR1, Signal::USR2]].contains(&first), "{first:?}");
+    drop((one, two));
+    // A cancelled wait takes none; a child's signals are its own.
+    testing::raise(Signal::CHLD);
+    let waiting = create_task(async move {
+        let cancelled = three.recv().await.unwrap_err();
+        assert!(is_cancel(&cancelled), "{cancelled}");
+        three.recv().await.map(|signal| (signal, three))
+    });
+    turns(3).await;
+    waiting.cancel();
+    settle().await.unwrap();
+    testing::raise(Signal::USR1);
+    let (signal, three) = waiting.await.unwrap();
+    assert_eq!(signal, Signal::USR1);
+    let error = signals([Signal::KILL]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    drop(three);
+    let text = super::panic_text(|| testing::raise(Signal::USR1));
+    assert!(text.contains("nobody hears SIGUSR1") && text.contains("signals()"), "{text}");
+}
+
+#[test]
+fn signals_of_the_simulated_process_are_those_that_are_raised() {
+    super::in_time(|| testing::run_virtual(simulated_signals()));
+    for seed in 0..50 {
+        super::in_time(move || Sim::new(seed).shuffle_tasks().run(simulated_signals()));
+    }
 }

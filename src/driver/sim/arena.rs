@@ -31,6 +31,10 @@ impl<T> Arena<T> {
         self.things.keys().next().copied()
     }
 
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> + '_ {
+        self.things.keys().copied()
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &T> + '_ {
         self.things.values()
     }

@@ -238,7 +238,9 @@ impl World {
     pub(in super::super) fn is_stream_socket(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let state = self.state();
         let what = match &state.net.files[state.file(fd)?].kind {
-            Kind::Stream(Stream { family: None, .. }) | Kind::Null | Kind::Child(_) => "no socket",
+            Kind::Stream(Stream { family: None, .. }) | Kind::Null | Kind::Child(_) | Kind::Counter { .. } => {
+                "no socket"
+            }
             Kind::Datagrams(_) => "a socket of another type",
             Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Stream(_) => return Ok(()),
         };

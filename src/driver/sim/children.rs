@@ -1,7 +1,7 @@
 //! Child processes that do what a script says, on virtual time.
 //!
 //! - C1. A child runs from its start until it ends, once; it is reaped once, or left to others.
-//! - C2. What it holds is closed when it ends, and not before.
+//! - C2. What it holds is closed when it ends, and not before; what others hold too is closed with the last of them.
 
 use std::{collections::VecDeque, io, os::unix::process::ExitStatusExt, process::ExitStatus, rc::Rc, time::Duration};
 
@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Swallow,
     Sleep(Duration),
     Close(usize),
+    /// Starts a process that nobody waits for, with the same files.
+    Leave(Script),
     Exit(i32),
     Die(i32),
     /// Does nothing any more, for ever.
@@ -40,6 +42,8 @@ pub(crate) struct Script {
 pub(super) struct Process {
     pub(super) name: String,
     pub(super) pid: u32,
+    /// Whose process group it is in: its own, unless a child left it behind.
+    leader: Option<usize>,
     script: Script,
     /// The act it is at, and how many bytes of it are done.
     at: usize,
@@ -96,11 +100,16 @@ fn exited(code: i32) -> i32 {
 impl State {
     /// Makes a child; its first step is due at once.
     pub(super) fn add_child(&mut self, name: String, script: Script, files: [Option<usize>; 3]) -> usize {
+        self.add_process(name, script, files, None)
+    }
+
+    fn add_process(&mut self, name: String, script: Script, files: [Option<usize>; 3], leader: Option<usize>) -> usize {
         self.spawned += 1;
         let pid = FIRST_PID + self.spawned;
         let process = Process {
             name,
             pid,
+            leader,
             script,
             at: 0,
             moved: 0,
@@ -111,7 +120,7 @@ impl State {
             stopped: false,
             pending: Vec::new(),
             status: None,
-            reaped: Reaped::Not,
+            reaped: if leader.is_some() { Reaped::ByOthers } else { Reaped::Not },
             pidfd: 0,
         };
         let child = self.children.insert(process);
@@ -182,7 +191,13 @@ impl State {
             }
             Some(Act::Close(number)) => {
                 let closed = self.children[child].files.get_mut(number).and_then(Option::take);
-                self.close_child_file(child, closed);
+                self.close_child_file(closed);
+                Went::On
+            }
+            Some(Act::Leave(script)) => {
+                let Process { name, leader, files, .. } = &self.children[child];
+                let (name, leader, files) = (format!("{name} &"), leader.unwrap_or(child), *files);
+                self.add_process(name, script, files, Some(leader));
                 Went::On
             }
             Some(Act::Exit(code)) => Went::Ended(exited(code)),
@@ -255,11 +270,10 @@ impl State {
         }
     }
 
-    /// Standard output and error may be one.
-    fn close_child_file(&mut self, child: usize, file: Option<usize>) {
-        let Some(file) = file else { return };
-        if !self.children[child].files.contains(&Some(file)) {
-            self.close_file(file);
+    /// Standard output and error may be one, and others may have them too.
+    fn close_child_file(&mut self, file: Option<usize>) {
+        if file.is_some() && !self.children.values().any(|other| other.files.contains(&file)) {
+            file.into_iter().for_each(|file| self.close_file(file));
         }
     }
 
@@ -273,7 +287,7 @@ impl State {
         let pidfd = process.pidfd;
         for number in 0..3 {
             let closed = self.children[child].files[number].take();
-            self.close_child_file(child, closed);
+            self.close_child_file(closed);
         }
         self.trace.note("ended", u64::from(self.children[child].pid));
         self.poke(Some(pidfd));
@@ -306,18 +320,29 @@ impl State {
         if !(0..=SIGNAL_MAX).contains(&signal) {
             return Signalled::Failed(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let process = &self.children[child];
-        // Nobody else is in its group, and who is not reaped takes a signal without effect.
-        if process.reaped != Reaped::Not || process.status.is_some() && reach == Reach::Group {
+        let reached = match reach {
+            // Who is not reaped takes a signal without effect.
+            Reach::Process if self.children[child].reaped == Reaped::Not => vec![child],
+            Reach::Process => Vec::new(),
+            Reach::Group => self.group_of(child),
+        };
+        if reached.is_empty() {
             return Signalled::Gone;
         }
-        if signal != 0 {
+        for process in reached.into_iter().filter(|_| signal != 0) {
             match self.delay() {
-                0 => self.take_signal(child, signal),
-                delay => self.add_event(delay, Event::Signal(child, signal)),
+                0 => self.take_signal(process, signal),
+                delay => self.add_event(delay, Event::Signal(process, signal)),
             }
         }
         Signalled::Sent
+    }
+
+    /// A child and whom it left behind: those of them that live.
+    pub(super) fn group_of(&self, child: usize) -> Vec<usize> {
+        let lives = |number: &usize| self.children[*number].status.is_none();
+        let left = self.children.numbers().filter(|number| self.children[*number].leader == Some(child));
+        [child].into_iter().chain(left).filter(lives).collect()
     }
 
     pub(super) fn take_signal(&mut self, child: usize, signal: i32) {

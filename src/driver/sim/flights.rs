@@ -552,7 +552,8 @@ impl State {
             (Kind::Datagrams(_), Interest::Writable) => true,
             // Whoever is told so looks, and polls again.
             (Kind::Child(child), _) => self.has_ended(*child) || self.chance.children.permille(too_early),
-            (Kind::Null, _) => true,
+            (Kind::Counter { rung }, Interest::Readable) => *rung || self.chance.wait.permille(too_early),
+            (Kind::Null | Kind::Counter { .. }, _) => true,
             (Kind::Fresh { .. } | Kind::Listener { .. }, _) => false,
         };
         let event = match interest {

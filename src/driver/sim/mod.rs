@@ -1,8 +1,7 @@
 //! A kernel in memory, with a clock of its own that stands still while anything runs, and hardships drawn from a seed.
 //! It answers every request of the driver as Linux may, and watches that what is lent and opened is given back and closed.
 //!
-//! What is not simulated: names of hosts (looked up for real), signals to this process, and wakes from other threads, for which it waits in
-//! real time.
+//! What is not simulated: names of hosts (looked up for real), and wakes from other threads, for which it waits in real time.
 //!
 //! Where it differs from Linux on purpose, beside its [`Faults`]: a connect takes no time to be refused or to be put
 //! into the listener's queue; nothing is retransmitted, and nothing times out by itself; `set_nodelay` changes nothing;
@@ -20,6 +19,7 @@ mod names;
 mod net;
 mod pool;
 mod programs;
+mod signals;
 mod state;
 mod trace;
 

@@ -61,6 +61,10 @@ pub(super) enum Kind {
     Null,
     /// A pidfd.
     Child(usize),
+    /// An event counter.
+    Counter {
+        rung: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +190,12 @@ impl Net {
     pub(super) fn stream(&self, file: usize) -> Option<Stream> {
         match self.files.get(file)?.kind {
             Kind::Stream(stream) => Some(stream),
-            Kind::Fresh { .. } | Kind::Listener { .. } | Kind::Datagrams(_) | Kind::Null | Kind::Child(_) => None,
+            Kind::Fresh { .. }
+            | Kind::Listener { .. }
+            | Kind::Datagrams(_)
+            | Kind::Null
+            | Kind::Child(_)
+            | Kind::Counter { .. } => None,
         }
     }
 
@@ -196,7 +205,7 @@ impl Net {
             Kind::Fresh { family } | Kind::Listener { family, .. } => Some(*family),
             Kind::Stream(stream) => stream.family,
             Kind::Datagrams(mailbox) => Some(mailbox.family),
-            Kind::Null | Kind::Child(_) => None,
+            Kind::Null | Kind::Child(_) | Kind::Counter { .. } => None,
         }
     }
 
@@ -265,7 +274,9 @@ impl Net {
         match self.files[file].kind {
             Kind::Listener { .. } => Ok(file),
             Kind::Datagrams(_) => Err(libc::EPROTOTYPE),
-            Kind::Fresh { .. } | Kind::Stream(_) | Kind::Null | Kind::Child(_) => Err(libc::ECONNREFUSED),
+            Kind::Fresh { .. } | Kind::Stream(_) | Kind::Null | Kind::Child(_) | Kind::Counter { .. } => {
+                Err(libc::ECONNREFUSED)
+            }
         }
     }
 
@@ -311,6 +322,7 @@ impl Net {
             Kind::Datagrams(_) => format!("datagrams #{ordinal} of {local}"),
             Kind::Null => format!("nothing #{ordinal}"),
             Kind::Child(_) => format!("child #{ordinal}"),
+            Kind::Counter { .. } => format!("counter #{ordinal}"),
         }
     }
 }

@@ -159,9 +159,12 @@ impl World {
         Signalled::Gone
     }
 
-    pub(in super::super) fn kill_and_reap(&self, spawned: Spawned, _: Reach) {
+    pub(in super::super) fn kill_and_reap(&self, spawned: Spawned, reach: Reach) {
         if let Some(child) = self.child_of(spawned.pidfd.as_fd()) {
-            self.state().take_signal(child, number::KILL);
+            let mut state = self.state();
+            let reached = if reach == Reach::Group { state.group_of(child) } else { vec![child] };
+            reached.into_iter().for_each(|process| state.take_signal(process, number::KILL));
+            drop(state);
             self.look_at_child(spawned.pidfd.as_fd());
         }
         self.close(spawned.pidfd);

@@ -17,6 +17,7 @@ use super::{
     net::{Family, Kind, Net, Stream},
     pool::Provided,
     programs::Starting,
+    signals::Signals,
     trace::Trace,
 };
 use crate::{
@@ -45,6 +46,7 @@ pub(super) struct State {
     pub(super) starting: Arena<Starting>,
     /// Whoever is not of the kernel goes on with them.
     pub(super) due_starts: VecDeque<usize>,
+    pub(super) signals: Signals,
     pub(super) pool: Provided,
     pub(super) trace: Trace,
     pub(super) violation: Option<String>,
@@ -111,6 +113,8 @@ pub(super) enum Event {
     Go(usize),
     /// A signal reaches a child.
     Signal(usize, i32),
+    /// A signal reaches the process itself.
+    Raise(i32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,6 +160,7 @@ impl State {
             spawned: 0,
             starting: Arena::default(),
             due_starts: VecDeque::new(),
+            signals: Signals::default(),
             pool: Provided::default(),
             trace: Trace::default(),
             violation: None,
@@ -331,6 +336,7 @@ impl State {
                 Event::Start(starting) => self.due_starts.push_back(starting),
                 Event::Go(child) => self.go(child),
                 Event::Signal(child, signal) => self.take_signal(child, signal),
+                Event::Raise(signal) => self.reach_listeners(signal),
             }
         }
     }
