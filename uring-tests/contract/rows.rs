@@ -4,6 +4,8 @@
 //!
 //! One unit is given (an item, a byte, a connection, a lock), or none; then it is counted: what the wait has returned and
 //! what the owner still has is what was given. Where nothing can be counted, the row looks for itself.
+//!
+//! `RINGIO_WORLDS` says how many times as many hostile kernels there are (1), from a fresh seed on; `ci/soak` has 20.
 
 mod children;
 mod condition;
@@ -13,7 +15,7 @@ mod writing;
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    env, io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
@@ -28,6 +30,7 @@ use ringio::{
 };
 
 use super::{is_cancel, turns};
+use crate::support::seed;
 
 type Got = io::Result<u32>;
 
@@ -534,8 +537,11 @@ fn every_wait_at_every_stage_in_a_kind_kernel() {
 fn every_wait_at_every_stage_in_hostile_kernels() {
     // What takes nothing away, and everything else.
     let faults = Faults::all() - Faults::RESET - Faults::EXHAUSTED;
+    let factor = env::var("RINGIO_WORLDS").map_or(1, |text| text.parse().expect("RINGIO_WORLDS is a decimal number"));
+    let first = if factor > 1 { seed() } else { 0 };
     each_row(|row| {
-        for seed in 0..row.worlds {
+        for number in 0..row.worlds * factor {
+            let seed = first.wrapping_add(number);
             super::in_time(move || Sim::new(seed).faults(faults).shuffle_tasks().run(walk(row, false)));
         }
     });

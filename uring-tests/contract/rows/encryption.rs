@@ -48,7 +48,7 @@ pub(super) async fn start_tls() -> Subject {
     static IDENTITY: OnceLock<Identity> = OnceLock::new();
     let identity = IDENTITY.get_or_init(Identity::new);
     let ((reader, writer), far) = streams().await;
-    let (reader, writer) = (Rc::new(RefCell::new(reader)), Rc::new(Cell::new(Some(writer))));
+    let (reader, writer) = (Cell::new(Some(reader)), Rc::new(Cell::new(Some(writer))));
     let far = Rc::new(Cell::new(Some(far)));
     let agreed: Rc<RefCell<Option<Agreed>>> = Rc::default();
     let (own, peer, place) = (writer.clone(), far.clone(), agreed.clone());
@@ -69,8 +69,8 @@ pub(super) async fn start_tls() -> Subject {
             })));
         }),
         left: look(move |end| {
-            let (reader, writer) = (reader.clone(), writer.clone());
-            let (far, agreed) = (far.take(), agreed.take());
+            let mut reader = reader.take().expect("it ends once");
+            let (writer, far, agreed) = (writer.clone(), far.take(), agreed.take());
             async move {
                 let mut writer = writer.take().expect("it came back");
                 let agreed = match agreed {
@@ -94,7 +94,7 @@ pub(super) async fn start_tls() -> Subject {
                 }
                 let _ = writer.wait_closed().await;
                 // Nothing of the peer's side of the handshake comes out as data.
-                let read = reader.borrow_mut().read(1).await;
+                let read = reader.read(1).await;
                 let error = read.map(|data| panic!("{}: {data:?}", end.case)).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{}: {error}", end.case);
             }

@@ -9,6 +9,8 @@ use ringio::{
 
 use super::{HOUR, Left, MOMENT, Subject, come_about, look};
 
+type Place = Rc<RefCell<Option<Listening>>>;
+
 /// A listener, and those who stand in its queue.
 struct Listening {
     listener: TcpListener,
@@ -17,7 +19,7 @@ struct Listening {
 }
 
 impl Listening {
-    async fn new(full: bool) -> (Rc<RefCell<Listening>>, SocketAddr) {
+    async fn new(full: bool) -> (Place, SocketAddr) {
         let listener = TcpListener::bind_with("127.0.0.1:0", Bind { backlog: 1, ..Bind::default() }).unwrap();
         let address = listener.local_addr().unwrap();
         let mut waiting = Vec::new();
@@ -25,7 +27,7 @@ impl Listening {
         for _ in 0..if full { 2 } else { 0 } {
             waiting.push(TcpStream::connect(address).await.unwrap());
         }
-        (Rc::new(RefCell::new(Listening { listener, waiting, accepting: None })), address)
+        (Rc::new(RefCell::new(Some(Listening { listener, waiting, accepting: None }))), address)
     }
 
     fn accept(&mut self) {
@@ -34,7 +36,7 @@ impl Listening {
     }
 
     /// How many came beside those who stood in the queue. All are gone on the other side: who accepts them reads the end.
-    async fn close(&mut self, case: &str) -> usize {
+    async fn close(mut self, case: &str) -> usize {
         let before = self.waiting.len();
         self.waiting.clear();
         let mut came = Vec::new();
@@ -58,21 +60,22 @@ impl Listening {
     }
 }
 
-fn connecting(listening: Vec<Rc<RefCell<Listening>>>, addresses: Vec<SocketAddr>, apart: Duration) -> Subject {
+fn connecting(listening: Vec<Place>, addresses: Vec<SocketAddr>, apart: Duration) -> Subject {
     let first = listening[0].clone();
     Subject {
         wait: Box::new(move || {
             let opening = open_connection(addresses.clone()).happy_eyeballs_delay(apart);
             Box::pin(async move { opening.await.map(|_| 1) })
         }),
-        give: Rc::new(move || first.borrow_mut().accept()),
+        give: Rc::new(move || first.borrow_mut().as_mut().expect("it is there").accept()),
         left: look(move |end| {
             let listening = listening.clone();
             async move {
                 // OC8: what was made and not returned was closed, and so was what the wait itself has dropped by now.
                 let mut made = 0;
                 for listening in listening {
-                    made += listening.borrow_mut().close(&end.case).await;
+                    let listening = listening.take().expect("it ends once");
+                    made += listening.close(&end.case).await;
                 }
                 assert!(made >= end.got as usize, "{}: {made} connections, {} returned", end.case, end.got);
             }

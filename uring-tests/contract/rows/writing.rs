@@ -45,15 +45,15 @@ impl Stuffed {
         writer.set_write_buffer_limits(HIGH_BYTES, HIGH_BYTES / 4).unwrap();
         let (far, reading) = (Cell::new(Some(far)), RefCell::default());
         let mut stuffed = Stuffed { writer, _reader: reader, far, reading, written: 0 };
-        while stuff {
+        if stuff {
             stuffed.write();
-            if wait_for(stuffed.writer.flush(), Duration::from_secs(1)).await.is_err() {
-                break;
+            while wait_for(stuffed.writer.flush(), Duration::from_secs(1)).await.is_ok() {
+                stuffed.write();
             }
-        }
-        // In a slow world it was not stuck, and goes on: so nothing may happen between this and the wait.
-        while stuff && stuffed.writer.get_write_buffer_size() <= HIGH_BYTES {
-            stuffed.write();
+            // In a slow world it was not stuck, and goes on: so nothing may happen between this and the wait.
+            while stuffed.writer.get_write_buffer_size() <= HIGH_BYTES {
+                stuffed.write();
+            }
         }
         stuffed
     }
