@@ -446,9 +446,8 @@ fn run_main<F: IntoFuture>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool)
     let main = main.into_future();
     // SAFETY: `Main` drops the body, or the result, before this function ends, also when it unwinds; and the runtime is
     // this thread's.
-    let mut main = Main(unsafe {
-        Typed::new::<F::IntoFuture, AsItIs>(main, id, spawned_at, &runtime.inbox, &runtime.spares)
-    });
+    let mut main =
+        Main(unsafe { Typed::new::<F::IntoFuture, AsItIs>(main, id, spawned_at, &runtime.inbox, &runtime.spares) });
     let task = main.0.task().clone();
     let task = &task;
     runtime.equip(task, seed);
