@@ -147,8 +147,8 @@ fn a_grandchild_holds_the_pipes_and_not_the_wait() {
     // PR5, flaw 15 (gh-119710)
     each_kernel("a_grandchild_holds_the_pipes_and_not_the_wait", async |kernel| {
         let late = Script::new().sleep(Duration::from_millis(40)).stdout("late\n");
-        let script = Script::new().background(late).stdout("early\n").exit(3);
-        let mut process = child(kernel, "(sleep 0.04; echo late) & echo early; exit 3", script, outputs).await;
+        let script = Script::new().stdout("early\n").background(late).exit(3);
+        let mut process = child(kernel, "echo early; (sleep 0.04; echo late) & exit 3", script, outputs).await;
         assert_eq!(process.wait().await.unwrap().code(), Some(3));
         let (output, _) = process.communicate(None).await.unwrap();
         assert_eq!(output.as_deref(), Some(&b"early\nlate\n"[..]));
