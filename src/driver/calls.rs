@@ -114,6 +114,7 @@ impl Calls {
 
     /// Hears signals at a counter from now on, which must be closed after the listener is dropped.
     pub(crate) fn hear(&self, numbers: &[i32]) -> io::Result<(OwnedFd, Hearing)> {
+        sys::check_heard(numbers)?;
         match self {
             Calls::Linux => {
                 let counter = sys::doorbell_fd()?;

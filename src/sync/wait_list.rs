@@ -269,7 +269,8 @@ unsafe fn look<S>(list: NonNull<()>, look: &mut dyn FnMut(&TaskRef, Standing)) {
     let list = unsafe { list.cast::<WaitList<S>>().as_ref() };
     let (mut before, mut next) = (0, list.first.get());
     while let Some(place) = list.follow(next) {
-        if !place.is_doomed() {
+        let waits = !place.is_doomed();
+        if waits {
             let standing = Standing { call: list.call, made_at: list.made_at, before };
             place.with_task(|task| look(task, standing));
             before += 1;

@@ -100,9 +100,8 @@ pub(crate) fn clear_counter(fd: BorrowedFd<'_>) {
 }
 
 /// Writes to the counter `fd` whenever one of the signals comes, until the listener is dropped, which must be before the
-/// counter is closed.
+/// counter is closed. They were [checked](check_heard).
 pub(crate) fn hear(fd: BorrowedFd<'_>, numbers: Vec<i32>) -> io::Result<Listener> {
-    check_heard(&numbers)?;
     let mut caught = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner);
     let place = free_place();
     let wanted = numbers.iter().fold(0, |wanted, &number| wanted | bit(number));

@@ -322,8 +322,8 @@ fn unread_data_is_bounded_and_reading_starts_it_again() {
         }
         let text = format!("{reader:?}");
         let buffered: usize = text.split("buffered: ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
-        // What is in flight when the stop is asked for comes on top.
-        assert!(buffered <= 2 * LIMIT + (1 << 20), "{buffered} bytes are buffered");
+        // What the kernel had already received when the stop was asked for comes on top: all that the pool begins with, at most.
+        assert!(buffered <= 2 * LIMIT + (2 << 20), "{buffered} bytes are buffered");
         assert!(before > SIZE / 2, "the peer was held up: {before}");
         // Reading more than the limit at once starts it again.
         assert_eq!(reader.readexactly(SIZE).await.unwrap().len(), SIZE);
