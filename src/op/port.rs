@@ -58,6 +58,8 @@ pub(crate) struct Port {
     hungry_turns: Cell<u32>,
     /// How many receives have found no buffer.
     starved: Cell<u64>,
+    /// That number, and how many have found one, when some were started again.
+    fed_at: Cell<(u64, u64)>,
     /// Completions on their way from the queue to their slots; kept for its memory.
     batch: RefCell<Vec<Completion>>,
     #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
@@ -108,6 +110,7 @@ impl Port {
             starving: RefCell::default(),
             hungry_turns: Cell::new(0),
             starved: Cell::new(0),
+            fed_at: Cell::default(),
             batch: RefCell::default(),
             spare_incoming: RefCell::default(),
             spare_outgoing: RefCell::default(),
@@ -316,26 +319,28 @@ impl Port {
     }
 
     /// Starts receives that found no buffer again, the first first, and no more than there are buffers: others would only
-    /// find none again. The pool grows only when no buffer has come back for a turn: a few that stay in the cache serve
-    /// better than many. False when some are left for the next turn.
+    /// find none again. The pool grows only when no buffer has come back for a turn, a few that stay in the cache serve better
+    /// than many; or when all that were started again found none once more. False when some are left for the next turn.
     fn feed_starving(&self) -> bool {
         if self.starving.borrow().is_empty() {
             return true;
         }
-        if self.pool.provided() == 0 && !self.pool.has_returned() {
-            if self.hungry_turns.replace(1) == 0 {
+        let now = (self.starved.get(), self.pool.taken());
+        let before = self.fed_at.replace(now);
+        let in_vain = now.0 != before.0 && now.1 == before.1;
+        let mut pooled = self.pool.has_returned() || (self.pool.provided() > 0 && !in_vain);
+        if !pooled {
+            if !in_vain && self.hungry_turns.replace(1) == 0 {
                 return false;
             }
-            self.pool.grow();
+            pooled = self.pool.grow();
         }
         self.hungry_turns.set(0);
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             provide(driver, Group::Streams, &self.pool);
         }
-        let buffers = self.pool.provided();
-        let pooled = buffers > 0;
         // Without a buffer for anybody, each does without.
-        for _ in 0..if pooled { buffers as usize } else { usize::MAX } {
+        for _ in 0..if pooled { self.pool.provided() as usize } else { usize::MAX } {
             let Some(socket) = self.next_starving() else { return true };
             socket.receive_again(pooled);
         }
