@@ -84,6 +84,9 @@ const SPARE_BLOCKS_MAX: usize = 16;
 /// Turns without waiting that teardown begins with: to send, to say the end of the stream, and to close.
 const LAST_TURNS: u32 = 4;
 
+/// With so few buffers there is no line for them.
+const FEW_BUFFERS: u16 = 8;
+
 /// How long teardown waits for the kernel to give back what was lent.
 const TEARDOWN_MAX: Duration = Duration::from_secs(5);
 
@@ -328,9 +331,11 @@ impl Port {
         let now = (self.starved.get(), self.pool.taken());
         let before = self.fed_at.replace(now);
         let in_vain = now.0 != before.0 && now.1 == before.1;
-        let mut pooled = self.pool.has_returned() || (self.pool.provided() > 0 && !in_vain);
+        // Of a few buffers, one that is half full may be all that the kernel has, for long: then none counts but what came back.
+        let few = self.pool.layout().count_max <= FEW_BUFFERS;
+        let mut pooled = self.pool.has_returned() || (self.pool.provided() > 0 && !in_vain && !few);
         if !pooled {
-            if !in_vain && self.hungry_turns.replace(1) == 0 {
+            if (few || !in_vain) && self.hungry_turns.replace(1) == 0 {
                 return false;
             }
             pooled = self.pool.grow();
@@ -340,7 +345,7 @@ impl Port {
             provide(driver, Group::Streams, &self.pool);
         }
         // Without a buffer for anybody, each does without.
-        for _ in 0..if pooled { self.pool.provided() as usize } else { usize::MAX } {
+        for _ in 0..if pooled && !few { self.pool.provided() as usize } else { usize::MAX } {
             let Some(socket) = self.next_starving() else { return true };
             socket.receive_again(pooled);
         }
