@@ -46,7 +46,6 @@ pub(crate) struct Pool {
     block_place: Cell<(usize, usize)>,
     created: Cell<u16>,
     free: Cell<u32>,
-    taken: Cell<u64>,
 }
 
 /// What is known of a buffer at home.
@@ -84,7 +83,6 @@ impl Pool {
             block_place: Cell::default(),
             created: Cell::new(0),
             free: Cell::new(0),
-            taken: Cell::new(0),
         };
         pool.grow_to(layout.count_first);
         Ok(pool)
@@ -137,11 +135,6 @@ impl Pool {
         }
     }
 
-    /// How many pieces the kernel has written.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken.get()
-    }
-
     /// How many buffers the kernel may still write into.
     pub(crate) fn provided(&self) -> u32 {
         self.free.get()
@@ -156,7 +149,6 @@ impl Pool {
     /// The kernel wrote `len` bytes into `buffer`; `keeps` says whether it will write more behind them.
     #[inline]
     pub(crate) fn take(&self, buffer: u16, len: u32, keeps: bool) -> Chunk {
-        self.taken.set(self.taken.get() + 1);
         let mut buffers = self.buffers.borrow_mut();
         let state = &mut buffers[usize::from(buffer)];
         let offset = state.cursor;

@@ -442,12 +442,11 @@ type Ran<O> = Result<O, Box<dyn Any + Send>>;
 fn run_main<F: IntoFuture>(runtime: &Runtime, main: F, seed: Seed, ctrl_c: bool) -> (Ran<F::Output>, Option<Vars>) {
     let Some(_inside) = context::enter(runtime) else { unreachable!("asked for before") };
     let signal = install_ctrl_c(runtime, ctrl_c);
-    let (id, spawned_at) = (runtime.next_id(), seed.spawned_at);
+    let birth = runtime.birth(seed.spawned_at);
     let main = main.into_future();
     // SAFETY: `Main` drops the body, or the result, before this function ends, also when it unwinds; and the runtime is
     // this thread's.
-    let mut main =
-        Main(unsafe { Typed::new::<F::IntoFuture, AsItIs>(main, id, spawned_at, &runtime.inbox, &runtime.spares) });
+    let mut main = Main(unsafe { Typed::new::<F::IntoFuture, AsItIs>(main, birth, &runtime.inbox, &runtime.spares) });
     let task = main.0.task().clone();
     let task = &task;
     runtime.equip(task, seed);

@@ -18,7 +18,7 @@ use slab::Slab;
 
 use super::{
     Ending, ErrorReport, Finish, ReportKind, TaskRef, Typed,
-    cell::{Callback, Core, Ready, Registry, Spares},
+    cell::{Birth, Callback, Core, Ready, Registry, Spares},
     context::{self, Alive, Lent},
     debug::Debug,
     edges::Family,
@@ -174,7 +174,8 @@ impl Runtime {
                 ((), Ending::Value)
             }
         }
-        let typed = Typed::of_static::<_, Nothing>(body, 0, Location::caller(), &self.inbox, &self.spares);
+        let birth = Birth { id: 0, spawned_at: Location::caller() };
+        let typed = Typed::of_static::<_, Nothing>(body, birth, &self.inbox, &self.spares);
         self.schedule(typed.task());
         typed.task().clone()
     }
@@ -208,7 +209,7 @@ impl Runtime {
         M: Finish<F::Output>,
         M::Result: 'static,
     {
-        let typed = Typed::of_static::<F, M>(body, self.next_id(), seed.spawned_at, &self.inbox, &self.spares);
+        let typed = Typed::of_static::<F, M>(body, self.birth(seed.spawned_at), &self.inbox, &self.spares);
         self.equip(typed.task(), seed);
         typed
     }
@@ -262,7 +263,12 @@ impl Runtime {
     }
 
     #[inline]
-    pub(super) fn next_id(&self) -> u64 {
+    pub(super) fn birth(&self, spawned_at: &'static Location<'static>) -> Birth {
+        Birth { id: self.next_id(), spawned_at }
+    }
+
+    #[inline]
+    fn next_id(&self) -> u64 {
         let (mut next, mut end) = self.ids.get();
         if next == end {
             next = NEXT_IDS.fetch_add(IDS, Ordering::Relaxed);

@@ -58,8 +58,8 @@ pub(crate) struct Port {
     hungry_turns: Cell<u32>,
     /// How many receives have found no buffer.
     starved: Cell<u64>,
-    /// That number, and how many have found one, when some were started again.
-    fed_at: Cell<(u64, u64)>,
+    /// That number when some were started again.
+    starved_before: Cell<u64>,
     /// Completions on their way from the queue to their slots; kept for its memory.
     batch: RefCell<Vec<Completion>>,
     #[expect(clippy::vec_box, reason = "the boxes wander between here and the sockets")]
@@ -83,9 +83,6 @@ const SPARE_BLOCKS_MAX: usize = 16;
 
 /// Turns without waiting that teardown begins with: to send, to say the end of the stream, and to close.
 const LAST_TURNS: u32 = 4;
-
-/// With so few buffers there is no line for them.
-const FEW_BUFFERS: u16 = 8;
 
 /// How long teardown waits for the kernel to give back what was lent.
 const TEARDOWN_MAX: Duration = Duration::from_secs(5);
@@ -113,7 +110,7 @@ impl Port {
             starving: RefCell::default(),
             hungry_turns: Cell::new(0),
             starved: Cell::new(0),
-            fed_at: Cell::default(),
+            starved_before: Cell::new(0),
             batch: RefCell::default(),
             spare_incoming: RefCell::default(),
             spare_outgoing: RefCell::default(),
@@ -322,20 +319,15 @@ impl Port {
     }
 
     /// Starts receives that found no buffer again, the first first, and no more than there are buffers: others would only
-    /// find none again. The pool grows only when no buffer has come back for a turn, a few that stay in the cache serve better
-    /// than many; or when all that were started again found none once more. False when some are left for the next turn.
+    /// find none again. The pool grows only when no buffer has come back for a turn: a few that stay in the cache serve
+    /// better than many. False when some are left for the next turn.
     fn feed_starving(&self) -> bool {
         if self.starving.borrow().is_empty() {
             return true;
         }
-        let now = (self.starved.get(), self.pool.taken());
-        let before = self.fed_at.replace(now);
-        let in_vain = now.0 != before.0 && now.1 == before.1;
-        // Of a few buffers, one that is half full may be all that the kernel has, for long: then none counts but what came back.
-        let few = self.pool.layout().count_max <= FEW_BUFFERS;
-        let mut pooled = self.pool.has_returned() || (self.pool.provided() > 0 && !in_vain && !few);
+        let mut pooled = self.pool.has_returned() || self.pool.provided() > 0;
         if !pooled {
-            if (few || !in_vain) && self.hungry_turns.replace(1) == 0 {
+            if self.hungry_turns.replace(1) == 0 {
                 return false;
             }
             pooled = self.pool.grow();
@@ -344,10 +336,20 @@ impl Port {
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             provide(driver, Group::Streams, &self.pool);
         }
-        // Without a buffer for anybody, each does without.
-        for _ in 0..if pooled && !few { self.pool.provided() as usize } else { usize::MAX } {
+        if !pooled {
+            // There is none for anybody: each does without.
+            std::iter::from_fn(|| self.next_starving()).for_each(|socket| socket.receive_again(false));
+            return true;
+        }
+        // While any are refused, somebody else may always be quicker: the first in line does without, so that it moves.
+        if self.starved.get() != self.starved_before.replace(self.starved.get())
+            && let Some(first) = self.next_starving()
+        {
+            first.receive_again(false);
+        }
+        for _ in 0..self.pool.provided() {
             let Some(socket) = self.next_starving() else { return true };
-            socket.receive_again(pooled);
+            socket.receive_again(true);
         }
         self.starving.borrow().is_empty()
     }

@@ -16,7 +16,7 @@ use ringio::{
 
 use super::{Reports, Trace, forever, in_time, is_cancel, on_ring, pairs, stubborn, turns, until};
 
-async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
+pub(super) async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
     loop {
         let data = reader.read(1024).await?;
         if data.is_empty() {

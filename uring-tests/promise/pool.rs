@@ -27,18 +27,10 @@ async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> std::io::Re
     }
 }
 
-fn each_small_pool(test: impl FnMut(&mut Runner)) {
-    each_pool_of(4, test);
-}
-
-fn each_pool_of(buffers: u16, mut test: impl FnMut(&mut Runner)) {
+fn each_small_pool(mut test: impl FnMut(&mut Runner)) {
     for profile in PROFILES {
-        let mut runner = Runner::builder()
-            .buffer_pool(buffers, 4096)
-            .profile(profile)
-            .handle_ctrl_c(false)
-            .build()
-            .expect("a runtime");
+        let mut runner =
+            Runner::builder().buffer_pool(4, 4096).profile(profile).handle_ctrl_c(false).build().expect("a runtime");
         test(&mut runner);
         runner.close();
     }
@@ -73,7 +65,7 @@ fn receives_that_starve_are_fed_one_by_one_and_not_all_at_once() {
     // kernel row 17: all at once, those at the end of the line fail again for each that is served
     const CONNECTIONS: usize = 100;
     let mut rng = Rng::new("receives_that_starve_are_fed_one_by_one");
-    each_pool_of(16, |runner| {
+    each_small_pool(|runner| {
         runner.run(async {
             let before = internals::counts().starved;
             let content = rng.bytes(4096);

@@ -16,6 +16,13 @@ use crate::{
     scope::Marks,
 };
 
+/// What a task is made with, whatever its body.
+#[derive(Clone, Copy)]
+pub(in crate::executor) struct Birth {
+    pub(in crate::executor) id: u64,
+    pub(in crate::executor) spawned_at: &'static Location<'static>,
+}
+
 /// The part of a task that does not depend on its body's type. Home thread only (W1).
 pub(crate) struct Core {
     pub(crate) id: u64,
@@ -58,7 +65,7 @@ pub(crate) struct Callback {
 }
 
 impl Core {
-    pub(crate) fn new(id: u64, spawned_at: &'static Location<'static>) -> Core {
+    pub(super) fn new(Birth { id, spawned_at }: Birth) -> Core {
         Core {
             id,
             spawned_at,

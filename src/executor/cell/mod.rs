@@ -18,6 +18,7 @@ mod state;
 mod tests;
 mod waker;
 
+pub(super) use self::core::Birth;
 pub(crate) use self::core::{Callback, Core, Waiter};
 pub(super) use lists::{Ready, Registry};
 pub(crate) use raw::{Finish, Outcome, TaskRef, Typed};

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     mem::{ManuallyDrop, MaybeUninit, offset_of},
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     ptr::NonNull,
     sync::{Arc, atomic::AtomicPtr},
@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    Core, Ending, Spares,
+    Birth, Core, Ending, Spares,
     lists::Links,
     spares::{class_of, layout_of},
     state::State,
@@ -100,13 +100,7 @@ impl<R> Typed<R> {
     /// # Safety
     /// When `F` or `R` is not `'static`: the task is driven to its end, or its body dropped, and its result taken, before
     /// what they borrow ends; and the runtime `home` and `spares` belong to is the one of this thread.
-    pub(in crate::executor) unsafe fn new<F, M>(
-        body: F,
-        id: u64,
-        spawned_at: &'static Location<'static>,
-        home: &Arc<Inbox>,
-        spares: &Spares,
-    ) -> Typed<R>
+    pub(in crate::executor) unsafe fn new<F, M>(body: F, birth: Birth, home: &Arc<Inbox>, spares: &Spares) -> Typed<R>
     where
         F: Future,
         M: Finish<F::Output, Result = R>,
@@ -127,7 +121,7 @@ impl<R> Typed<R> {
             links: Links::default(),
             next: AtomicPtr::new(std::ptr::null_mut()),
             home,
-            core: Core::new(id, spawned_at),
+            core: Core::new(birth),
         });
         // SAFETY: the stage is inside the cell.
         let stage = unsafe { memory.byte_add(offset_of!(Whole<F, R>, stage)) };
@@ -137,20 +131,14 @@ impl<R> Typed<R> {
     }
 
     /// Makes a task that borrows nothing.
-    pub(in crate::executor) fn of_static<F, M>(
-        body: F,
-        id: u64,
-        spawned_at: &'static Location<'static>,
-        home: &Arc<Inbox>,
-        spares: &Spares,
-    ) -> Typed<R>
+    pub(in crate::executor) fn of_static<F, M>(body: F, birth: Birth, home: &Arc<Inbox>, spares: &Spares) -> Typed<R>
     where
         F: Future + 'static,
         R: 'static,
         M: Finish<F::Output, Result = R>,
     {
         // SAFETY: nothing is borrowed; a runtime makes tasks of its own.
-        unsafe { Typed::new::<F, M>(body, id, spawned_at, home, spares) }
+        unsafe { Typed::new::<F, M>(body, birth, home, spares) }
     }
 
     pub(crate) fn task(&self) -> &TaskRef {

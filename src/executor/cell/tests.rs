@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::{Ending, Finish, Outcome, Ready, Registry, Spares, TaskRef, Typed};
+use super::{Birth, Ending, Finish, Outcome, Ready, Registry, Spares, TaskRef, Typed};
 use crate::{driver::Doorbell, executor::inbox::Inbox, sys};
 
 /// The output is the result.
@@ -28,7 +28,8 @@ fn home() -> Arc<Inbox> {
 }
 
 fn task<F: Future<Output: 'static> + 'static>(body: F, home: &Arc<Inbox>) -> Typed<F::Output> {
-    Typed::of_static::<F, Plain>(body, 1, Location::caller(), home, &Spares::default())
+    let birth = Birth { id: 1, spawned_at: Location::caller() };
+    Typed::of_static::<F, Plain>(body, birth, home, &Spares::default())
 }
 
 /// Counts its drops.

@@ -8,6 +8,7 @@ use ringio::{
 };
 
 use super::{HOUR, Left, MOMENT, Subject, come_about, look};
+use crate::contract::server::echo;
 
 type Place = Rc<RefCell<Option<Listening>>>;
 
@@ -116,16 +117,6 @@ pub(super) async fn connect_to_two_in_line() -> Subject {
 struct Served {
     server: Server,
     client: RefCell<Option<(StreamReader, StreamWriter)>>,
-}
-
-async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
-    loop {
-        let data = reader.read(1024).await?;
-        if data.is_empty() {
-            return Ok(());
-        }
-        writer.write_owned(data)?;
-    }
 }
 
 impl Served {
