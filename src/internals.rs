@@ -24,13 +24,22 @@ pub struct Counts {
     pub stale: u64,
     /// Receives that found no buffer, so far.
     pub starved: u64,
+    /// Turns of the loop, so far.
+    pub turns: u32,
 }
 
 /// The counts of this thread's runtime.
 pub fn counts() -> Counts {
     context::with(|runtime| {
         let (operations, (buffers_home, buffers), stale) = runtime.port.counts();
-        Counts { operations, buffers_home, buffers, stale, starved: runtime.port.starved() }
+        Counts {
+            operations,
+            buffers_home,
+            buffers,
+            stale,
+            starved: runtime.port.starved(),
+            turns: runtime.port.turns(),
+        }
     })
 }
 

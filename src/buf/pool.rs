@@ -215,7 +215,7 @@ impl Pool {
     /// Small copies share a block: an allocation for many of them, instead of one for each.
     #[inline]
     fn copy(&self, bytes: &[u8]) -> Bytes {
-        if bytes.len() > SHARED_BYTES_MAX {
+        if bytes.len() >= LEASE_BYTES_MIN {
             return Bytes::copy_from_slice(bytes);
         }
         let mut block = self.block.borrow_mut();
@@ -243,11 +243,10 @@ impl Pool {
     }
 }
 
-/// Copies up to this size share blocks of that size.
-const SHARED_BYTES_MAX: usize = 512;
+/// Of the blocks that small copies share.
 const BLOCK_BYTES: usize = 8 * 1024;
 
-/// From this size on a chunk is lent out as it is; below, copying is cheaper than sharing.
+/// From this size on a chunk is lent out as it is; below, copying is cheaper than sharing, and copies share blocks.
 const LEASE_BYTES_MIN: usize = 4096;
 
 /// A chunk that left the runtime, inside a [`Bytes`]. It may be dropped on any thread, also after the runtime.

@@ -593,6 +593,11 @@ impl Port {
     pub(crate) fn starved(&self) -> u64 {
         self.starved.get()
     }
+
+    #[cfg(feature = "internals")]
+    pub(crate) fn turns(&self) -> u32 {
+        self.turns.get()
+    }
 }
 
 fn keep<T: Default>(spares: &RefCell<Vec<Box<T>>>, unused: Box<T>) {

@@ -98,7 +98,7 @@ const LIMIT_BYTES: usize = 64 * 1024;
 const ROOM_BYTES: usize = 16 * 1024;
 const ROOM_BULK_BYTES: usize = 64 * 1024;
 
-/// From this size on a piece counts as large; so many in a row, from a socket that is (almost) alone, make a bulk stream,
+/// Above this size a piece counts as large; so many in a row, from a socket that is (almost) alone, make a bulk stream,
 /// and so many small ones unmake it.
 const LARGE_BYTES: usize = 16 * 1024;
 const LARGE_MIN: u8 = 16;
@@ -518,7 +518,7 @@ impl Socket {
     #[inline]
     fn adapt(&self, len: usize) {
         let sockets = self.port.count_receiver(&self.receiving.stamp);
-        let large = len >= LARGE_BYTES;
+        let large = len > LARGE_BYTES;
         let next = match self.receiving.style.get() {
             Style::Small { .. } if !large || sockets > BULK_SOCKETS_MAX => Style::Small { large: 0 },
             Style::Small { large: LARGE_MIN.. } => Style::Bulk { small: 0 },

@@ -1,7 +1,7 @@
 //! The pool of receive buffers: shared by many, lent out, given back late, from anywhere.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     thread,
     time::{Duration, Instant},
 };
@@ -55,6 +55,38 @@ fn hundred_connections_finish_with_four_buffers() {
             let address = server.sockets()[0];
             join_all((0..100).map(|_| ask(address, rng.chunk(50_000)))).await;
             server.close();
+            settled().await;
+        });
+    });
+}
+
+#[test]
+fn request_and_answer_cost_one_turn_up_to_16_kib() {
+    // performance.md: one enter a message at one connection; the send's own completion must not end the wait
+    const MESSAGES: usize = 300;
+    let mut rng = Rng::new("request_and_answer_cost_one_turn");
+    each_profile(|profile, runner| {
+        if profile != "full" {
+            return;
+        }
+        runner.run(async {
+            for size in [64, 1024, 16 * 1024] {
+                let (reader, writer, mut peer) = stream_pair().await;
+                let content = rng.bytes(size);
+                let before = internals::counts().turns;
+                let asker = thread::spawn(move || {
+                    let mut back = vec![0; size];
+                    for _ in 0..MESSAGES {
+                        peer.write_all(&content).unwrap();
+                        peer.read_exact(&mut back).unwrap();
+                        assert!(back == content, "another message's bytes came back");
+                    }
+                });
+                echo(reader, writer).await.unwrap();
+                asker.join().unwrap();
+                let turns = (internals::counts().turns - before) as usize;
+                assert!(turns < MESSAGES * 3 / 2, "{turns} turns for {MESSAGES} messages of {size} bytes");
+            }
             settled().await;
         });
     });
