@@ -138,13 +138,15 @@ pub enum PutError<T> {
     ShutDown(QueueShutDown<T>),
     /// The wait for room was cancelled.
     Cancelled(T),
+    /// The time of the [`wait_for`](crate::wait_for) or [`timeout`](crate::timeout()) around it ran out.
+    Timeout(T),
 }
 
 impl<T> PutError<T> {
     /// The item that was not put.
     pub fn into_item(self) -> T {
         match self {
-            PutError::ShutDown(QueueShutDown(item)) | PutError::Cancelled(item) => item,
+            PutError::ShutDown(QueueShutDown(item)) | PutError::Cancelled(item) | PutError::Timeout(item) => item,
         }
     }
 }
@@ -154,6 +156,7 @@ impl<T> fmt::Display for PutError<T> {
         match self {
             PutError::ShutDown(error) => error.fmt(f),
             PutError::Cancelled(_) => CancelledError.fmt(f),
+            PutError::Timeout(_) => TimeoutError.fmt(f),
         }
     }
 }
@@ -161,7 +164,7 @@ impl<T> fmt::Display for PutError<T> {
 impl<T> error::Error for PutError<T> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            PutError::ShutDown(_) => None,
+            PutError::ShutDown(_) | PutError::Timeout(_) => None,
             PutError::Cancelled(_) => Some(&CancelledError),
         }
     }
@@ -170,6 +173,7 @@ impl<T> error::Error for PutError<T> {
 either! { PutError<T> {
     ShutDown(_error) => Error::QueueShutDown(QueueShutDown(())),
     Cancelled(_item) => Error::Cancelled(CancelledError),
+    Timeout(_item) => Error::Timeout(TimeoutError),
 } }
 
 /// Why an item could not be put at once. The item is in it.

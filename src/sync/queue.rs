@@ -122,11 +122,22 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// Puts an item, waiting for room if there is none.
     ///
     /// # Errors
-    /// [`PutError`], with the item, if the queue is or was shut down, or a cancel came while it waited.
+    /// [`PutError`], with the item, if the queue is or was shut down, a cancel came while it waited, or the time of a
+    /// [`wait_for`](crate::wait_for) around it ran out.
     ///
     /// # Cancellation
     /// **Nothing lost**: the item comes back in the error. When it has entered the queue already, it was put, and the
     /// cancel is left for the next wait.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # ringio::run(async {
+    /// let queue = ringio::Queue::new(1);
+    /// queue.put(String::from("first")).await.unwrap();
+    /// let second = ringio::wait_for(queue.put(String::from("second")), Duration::from_millis(1)).await;
+    /// assert_eq!(second.unwrap_err().into_item(), "second");
+    /// # });
+    /// ```
     #[doc(alias = "asyncio.Queue.put")]
     #[inline]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), PutError<T>>> {

@@ -95,23 +95,21 @@ where
 pub fn wait_for<F, R>(future: F, delay: impl Into<Option<Duration>>) -> impl Future<Output = R>
 where
     F: IntoFuture,
-    F::Output: Outcome + InTime<R>,
-    R: Outcome,
-    R::Error: From<TimeoutError>,
+    F::Output: InTime<R>,
 {
     let delay = delay.into();
     let deadline = after(delay);
     async move {
         // WF3: not started, unless it is a task, which runs already. An outcome that has to carry a buffer cannot be made
         // without starting.
-        let is_task = typeid::of::<F::IntoFuture>() == typeid::of::<TaskOf<F::Output>>();
+        let is_task = typeid::of::<F::IntoFuture>() == typeid::of::<TaskOf<<F::Output as InTime<R>>::OfTask>>();
         if delay.is_some_and(|delay| delay.is_zero())
             && !is_task
-            && let Ok(outcome) = R::from_error(TimeoutError.into())
+            && let Ok(outcome) = <F::Output as InTime<R>>::Timed::from_error(TimeoutError.into())
         {
-            return outcome;
+            return F::Output::out(outcome);
         }
-        limited(deadline, async |_| future.into_future().await.in_time()).await
+        F::Output::out(limited(deadline, async |_| future.into_future().await.in_time()).await)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The mailbox between threads: the words of contract 6, and the loop that sleeps.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use ringio::{
     CancelledError, GetError, Mailbox, MailboxSender, PutError, QueueEmpty, QueueFull, QueueShutDown, TryGetError,
-    TryPutError, create_task,
+    TryPutError, create_task, wait_for,
 };
 
 use super::{in_time, on_ring, turns};
@@ -101,6 +101,7 @@ fn putter(sender: &MailboxSender<u32>, item: u32) -> ringio::Task<String, Cancel
             Ok(()) => "put".into(),
             Err(PutError::ShutDown(QueueShutDown(item))) => format!("shut down {item}"),
             Err(PutError::Cancelled(item)) => format!("cancelled {item}"),
+            Err(PutError::Timeout(item)) => format!("too late {item}"),
         })
     })
 }
@@ -133,6 +134,20 @@ fn cancelled_put_gets_its_item_back_and_get_loses_none() {
         sender.put_nowait(4).unwrap();
         task.cancel();
         assert_eq!(task.await.unwrap(), (Err(GetError::Cancelled(CancelledError)), Ok(4)));
+    });
+}
+
+#[test]
+fn put_that_runs_out_of_time_gives_its_item_back() {
+    // Q4, Q10
+    on_ring(async || {
+        let mut mailbox = Mailbox::new(1);
+        let sender = mailbox.sender();
+        sender.put_nowait(1).unwrap();
+        let put = wait_for(sender.put(2), Duration::from_millis(2)).await;
+        assert_eq!(put, Err(PutError::Timeout(2)));
+        assert_eq!(mailbox.get().await, Ok(1));
+        assert!(mailbox.get_nowait().is_err(), "what came back is not in the mailbox, too");
     });
 }
 

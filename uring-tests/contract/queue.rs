@@ -5,10 +5,11 @@ use std::{rc::Rc, time::Duration};
 use futures::StreamExt;
 use ringio::{
     CancelledError, GetError, LifoQueue, PriorityQueue, PutError, Queue, QueueEmpty, QueueFull, QueueShutDown, Task,
-    TryGetError, TryPutError, create_task,
+    TryGetError, TryPutError, create_task, wait_for,
 };
 
 use super::{Trace, on_ring, turns};
+use crate::support::PATIENCE;
 
 fn getter(queue: &Queue<u32>, trace: &Trace, name: &'static str) -> Task<u32, GetError> {
     let (queue, trace) = (queue.clone(), trace.clone());
@@ -27,6 +28,7 @@ fn putter(queue: &Queue<u32>, item: u32) -> Task<String, CancelledError> {
             Ok(()) => "put".into(),
             Err(PutError::ShutDown(QueueShutDown(item))) => format!("shut down {item}"),
             Err(PutError::Cancelled(item)) => format!("cancelled {item}"),
+            Err(PutError::Timeout(item)) => format!("too late {item}"),
         })
     })
 }
@@ -188,6 +190,36 @@ fn cancelled_putter_gets_its_item_back() {
         assert_eq!(b.await.unwrap(), "put", "it was in the queue already");
         assert_eq!(queue.get_nowait(), Ok(2));
         assert_eq!(queue.statistics().putting, 0);
+    });
+}
+
+#[test]
+fn put_that_runs_out_of_time_gives_its_item_back() {
+    // Q4, Q10, WF1
+    on_ring(async || {
+        let queue = Queue::new(1);
+        let put = async |item: u32, millis| wait_for(queue.put(item), Duration::from_millis(millis)).await;
+        assert_eq!(put(1, 0).await, Ok(()), "there was room");
+        for millis in [0, 2] {
+            assert_eq!(put(2, millis).await, Err(PutError::Timeout(2)));
+            assert_eq!(queue.statistics().putting, 0);
+        }
+        assert_eq!(queue.get_nowait(), Ok(1));
+        assert_eq!(queue.get_nowait(), Err(TryGetError::Empty(QueueEmpty)), "what came back is not in the queue, too");
+
+        queue.put_nowait(3).unwrap();
+        let late = {
+            let queue = queue.clone();
+            create_task(async move {
+                let back = wait_for(queue.put(4), PATIENCE).await.unwrap_err();
+                Ok::<_, CancelledError>((matches!(back, PutError::Cancelled(_)), back.into_item()))
+            })
+        };
+        turns(1).await;
+        late.cancel();
+        assert_eq!(late.await, Ok((true, 4)), "the cancel was somebody else's");
+        queue.shutdown(false);
+        assert_eq!(put(5, 1000).await, Err(PutError::ShutDown(QueueShutDown(5))));
     });
 }
 
@@ -357,12 +389,12 @@ fn timeout_around_get_says_so_and_loses_nothing() {
     on_ring(async || {
         let queue = Queue::<u32>::new(5);
         for _ in 0..3 {
-            let limited = ringio::wait_for(queue.get(), Duration::from_millis(1)).await;
+            let limited = wait_for(queue.get(), Duration::from_millis(1)).await;
             assert!(matches!(limited, Err(GetError::Timeout(_))), "{limited:?}");
         }
         assert_eq!(queue.statistics().getting, 0);
         queue.put_nowait(1).unwrap();
-        assert_eq!(ringio::wait_for(queue.get(), Duration::from_secs(60)).await, Ok(1));
+        assert_eq!(wait_for(queue.get(), Duration::from_secs(60)).await, Ok(1));
     });
 }
 

@@ -181,6 +181,7 @@ impl Subject for Subject_ {
                         let text = match error {
                             PutError::ShutDown(_) => "shut down",
                             PutError::Cancelled(_) => "cancelled",
+                            PutError::Timeout(_) => "too late",
                         };
                         assert_eq!(error.into_item().number, item.number);
                         text.into()
