@@ -83,7 +83,7 @@ fn losses_are_seen_where_there_are_some() {
         "--servers",
         "ringio,tokio,tokio-uring",
         "--rows",
-        "2,4,9",
+        "2,4,8i,9",
         "--rounds",
         "30",
         "--fifo",
@@ -99,5 +99,6 @@ fn losses_are_seen_where_there_are_some() {
     // From the last column to the first one.
     assert_eq!(row("2 "), ["3/3", "3/3", "0/3"], "{text}");
     assert_eq!(row("4 "), ["no", "borrowed", "yes"], "{text}");
+    assert_eq!(row("8i ")[1..], ["30/30", "0/30"], "{text}");
     assert_eq!(row("9 ")[2], "0", "{text}");
 }

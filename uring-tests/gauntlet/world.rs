@@ -153,6 +153,28 @@ fn all_operations_and_buffers_are_back_at_rest() {
 }
 
 #[test]
+fn what_comes_while_a_close_lingers_leaves_the_pool_at_once() {
+    // kernel pitfall 27: a socket that is being closed may linger for a second; the buffers are everybody's
+    kind(3).run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut reader, mut writer) = ringio::open_connection(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        far.write_all(b"read, unread".to_vec()).await.0.unwrap();
+        assert_eq!(reader.readexactly(4).await.unwrap(), "read");
+        writer.close();
+        for _ in 0..3 {
+            far.write_all(vec![b'x'; 1000]).await.0.unwrap();
+            sleep(Duration::from_millis(10)).await.unwrap();
+            let counts = internals::counts();
+            assert_eq!(counts.buffers_home, counts.buffers, "it keeps buffers of the pool");
+            assert!(counts.operations > 0, "it lingers still");
+        }
+        writer.wait_closed().await.unwrap();
+        assert!(testing::elapsed() > Duration::from_millis(900), "it lingered for {:?}", testing::elapsed());
+    });
+}
+
+#[test]
 fn closing_ends_what_was_told_to_come_back() {
     // The accept, or the receive, that the close cancels answers "not now" instead: a poll in its place would never end.
     // Where operations take their time, the cancel comes first.

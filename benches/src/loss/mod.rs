@@ -2,12 +2,14 @@
 //! it offers? Guards: ringio's column says 0 everywhere.
 //!
 //! Every figure is measured, in a process of its own; the other side is a thread with plain blocking sockets
-//! ([`peer`]). The scenarios are the same code for all ([`scenarios`]); a runtime says only how it does a thing
-//! ([`runtimes`]).
+//! ([`peer`]). The scenarios are the same code for all ([`scenarios`], [`children`], [`sharing`]); a runtime says only how it
+//! does a thing.
 
+mod children;
 mod peer;
 mod runtimes;
 mod scenarios;
+mod sharing;
 
 use std::io::{self, Write};
 

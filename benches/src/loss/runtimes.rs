@@ -6,7 +6,7 @@ mod owned;
 use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::scenarios::{Figures, Runtime, run};
-use owned::{Compio, Monoio, TokioUring};
+pub(super) use owned::{Compio, Monoio, TokioUring};
 
 type Run = fn(&str, usize) -> io::Result<Figures>;
 
@@ -26,7 +26,7 @@ fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn not_offered<T>() -> io::Result<T> {
+pub(super) fn not_offered<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -43,9 +43,9 @@ async fn first<T>(
 }
 
 /// ringio: buffered streams, or connections with owned buffers.
-struct Ringio<const OWNED: bool>;
+pub(super) struct Ringio<const OWNED: bool>;
 
-enum Connection {
+pub(super) enum Connection {
     Streams(ringio::StreamReader, ringio::StreamWriter),
     Owned(ringio::TcpStream),
 }
@@ -162,7 +162,7 @@ impl<const OWNED: bool> Runtime for Ringio<OWNED> {
     }
 }
 
-struct Tokio;
+pub(super) struct Tokio;
 
 impl Runtime for Tokio {
     type Stream = tokio::net::TcpStream;
@@ -236,7 +236,7 @@ impl Runtime for Tokio {
     }
 }
 
-struct Smol;
+pub(super) struct Smol;
 
 thread_local! {
     static EXECUTOR: Rc<smol::LocalExecutor<'static>> = Rc::new(smol::LocalExecutor::new());
@@ -319,7 +319,7 @@ impl Runtime for Smol {
     }
 }
 
-struct Glommio;
+pub(super) struct Glommio;
 
 impl Runtime for Glommio {
     type Stream = glommio::net::TcpStream;

@@ -11,8 +11,11 @@ use std::{
 };
 
 use super::{
-    Verdict,
+    Verdict, children,
+    children::Parent,
     peer::{self, Racer},
+    sharing,
+    sharing::Sharing,
 };
 
 /// How a runtime does what the scenarios ask for. Every wait is the runtime's own, cancelled by its own timeout.
@@ -46,7 +49,22 @@ pub(super) trait Runtime: 'static {
     async fn cancel_task(body: impl Future<Output = ()> + 'static) -> bool;
 }
 
-pub(super) const ROWS: [&str; 9] = [READ, READ_EXACTLY, ACCEPT, DESCRIPTORS, BUFFER, WRITE, COUNT, CLEAN_UP, END];
+pub(super) const ROWS: [&str; 14] = [
+    READ,
+    READ_EXACTLY,
+    ACCEPT,
+    DESCRIPTORS,
+    BUFFER,
+    WRITE,
+    COUNT,
+    CLEAN_UP,
+    children::STATUS,
+    children::OUTPUT,
+    children::ZOMBIES,
+    sharing::GRANT,
+    sharing::ITEM,
+    END,
+];
 
 const READ: &str = "1 read under a racing timeout: bytes lost";
 const READ_EXACTLY: &str = "2 read-exactly(10), 3 bytes before the timeout, 7 after: the 3 lost";
@@ -61,7 +79,7 @@ const END: &str = "9 runtime ended with 500 operations in flight: descriptors le
 pub(super) type Figures = Vec<(&'static str, Verdict)>;
 
 /// One row, by its number.
-pub(super) fn run<R: Runtime>(row: &str, runs: usize) -> io::Result<Figures> {
+pub(super) fn run<R: Parent + Sharing>(row: &str, runs: usize) -> io::Result<Figures> {
     let (name, figures) = match row {
         "1" => (READ, read::<R>(runs)),
         "2" => (READ_EXACTLY, read_exactly::<R>(runs.div_ceil(10))),
@@ -70,6 +88,11 @@ pub(super) fn run<R: Runtime>(row: &str, runs: usize) -> io::Result<Figures> {
         "5" => (WRITE, write::<R>(runs.div_ceil(50))),
         "5c" => (COUNT, count::<R>(runs.div_ceil(20))),
         "6" => (CLEAN_UP, clean_up::<R>()),
+        "7" => (children::STATUS, children::status::<R>(runs.div_ceil(20))),
+        "7o" => (children::OUTPUT, children::output::<R>(runs.div_ceil(20))),
+        "7z" => (children::ZOMBIES, children::zombies::<R>()),
+        "8" => (sharing::GRANT, sharing::grant::<R>(runs)),
+        "8i" => (sharing::ITEM, sharing::item::<R>(runs)),
         "9" => (END, end::<R>()),
         other => return Err(io::Error::other(format!("no row '{other}'"))),
     };

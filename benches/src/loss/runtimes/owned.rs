@@ -11,7 +11,7 @@ fn filled(count: io::Result<usize>, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> 
     Ok(buffer)
 }
 
-pub(super) struct Compio;
+pub(in crate::loss) struct Compio;
 
 impl Runtime for Compio {
     type Stream = compio::net::TcpStream;
@@ -84,7 +84,7 @@ impl Runtime for Compio {
     }
 }
 
-pub(super) struct Monoio;
+pub(in crate::loss) struct Monoio;
 
 impl Runtime for Monoio {
     type Stream = monoio::net::TcpStream;
@@ -155,7 +155,7 @@ impl Runtime for Monoio {
     }
 }
 
-pub(super) struct TokioUring;
+pub(in crate::loss) struct TokioUring;
 
 impl Runtime for TokioUring {
     type Stream = tokio_uring::net::TcpStream;
