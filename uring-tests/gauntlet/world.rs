@@ -155,7 +155,8 @@ fn all_operations_and_buffers_are_back_at_rest() {
 #[test]
 fn what_comes_while_a_close_lingers_leaves_the_pool_at_once() {
     // kernel pitfall 27: a socket that is being closed may linger for a second; the buffers are everybody's
-    kind(3).run(async {
+    let small = |builder: ringio::RunnerBuilder| builder.buffer_pool(4, 256);
+    kind(3).runner(small).run(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (mut reader, mut writer) = ringio::open_connection(listener.local_addr().unwrap()).await.unwrap();
         let (mut far, _) = listener.accept().await.unwrap();
