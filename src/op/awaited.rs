@@ -29,7 +29,7 @@ impl Port {
                 Owner::Exit(child) => child.each_waiter(|fd, waker| look(waker, named(fd))),
             }
         }
-        for socket in &*self.starving.borrow() {
+        for (_, socket) in &*self.starving.borrow() {
             socket.each_reader(|waker| look(waker, Awaited { name: "recv", fd: Some(socket.raw_fd()) }));
         }
     }

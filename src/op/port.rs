@@ -52,8 +52,8 @@ pub(crate) struct Port {
     spawner: RefCell<Spawner>,
     /// Sockets with bytes to send that were written in this turn.
     dirty: RefCell<Vec<Rc<Socket>>>,
-    /// Sockets whose receive found no buffer.
-    pub(super) starving: RefCell<VecDeque<Rc<Socket>>>,
+    /// Sockets whose receive found no buffer, each with the turn in which it last received; who has waited longest first.
+    pub(super) starving: RefCell<VecDeque<(u32, Rc<Socket>)>>,
     /// Turns since a buffer came back, while sockets starve.
     hungry_turns: Cell<u32>,
     /// How many receives have found no buffer.
@@ -311,11 +311,17 @@ impl Port {
         driver.turn(wait)
     }
 
-    /// A receive found no buffer: it is started again when the turn's tasks have given theirs back.
-    pub(super) fn starve(&self, socket: Rc<Socket>) {
+    /// A receive found no buffer: it is started again when the turn's tasks have given theirs back. One that was started
+    /// again in vain has its place in the line still, because it has received nothing meanwhile.
+    pub(super) fn starve(&self, socket: Rc<Socket>, received: u32) {
         self.work.set(true);
         self.starved.set(self.starved.get() + 1);
-        self.starving.borrow_mut().push_back(socket);
+        let age = |turn: u32| self.turns.get().wrapping_sub(turn);
+        let mut line = self.starving.borrow_mut();
+        let is_last = line.back().is_none_or(|(last, _)| age(*last) >= age(received));
+        let older = |(other, _): &(u32, Rc<Socket>)| age(*other) >= age(received);
+        let place = if is_last { line.len() } else { line.iter().take_while(|other| older(other)).count() };
+        line.insert(place, (received, socket));
     }
 
     /// Starts receives that found no buffer again, the first first, and no more than there are buffers: others would only
@@ -355,7 +361,7 @@ impl Port {
     }
 
     fn next_starving(&self) -> Option<Rc<Socket>> {
-        self.starving.borrow_mut().pop_front()
+        self.starving.borrow_mut().pop_front().map(|(_, socket)| socket)
     }
 
     #[inline]

@@ -466,7 +466,7 @@ impl Socket {
             Answer::Cancelled => {}
             Answer::NoBuffer => {
                 starving = true;
-                self.port.starve(self.clone());
+                self.port.starve(self.clone(), self.receiving.stamp.get());
             }
             // It was to end anyway; nobody would end a poll.
             Answer::NotReady if stopping || self.port.is_ending() => {}
