@@ -151,10 +151,9 @@ mod tests {
             let call = Box::new(move || send.send(thread::current().name().map(str::to_owned)).unwrap());
             assert!(pool.submit(call).is_ok());
         }
-        let mut names: Vec<_> = (0..50).map(|_| receive.recv().unwrap().unwrap()).collect();
-        names.sort();
-        names.dedup();
-        assert!(names.len() <= 2 && names[0] == "ringio-1", "{names:?}");
+        // One of them may be quick enough to make all calls.
+        let names: Vec<_> = (0..50).map(|_| receive.recv().unwrap().unwrap()).collect();
+        assert!(names.iter().all(|name| name == "ringio-1" || name == "ringio-2"), "{names:?}");
         assert_eq!(pool.close(Duration::from_secs(20)), 0);
         assert!(matches!(pool.submit(Box::new(|| ())), Err(Refused::Closed)));
     }
