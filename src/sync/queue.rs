@@ -128,16 +128,6 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// # Cancellation
     /// **Nothing lost**: the item comes back in the error. When it has entered the queue already, it was put, and the
     /// cancel is left for the next wait.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # ringio::run(async {
-    /// let queue = ringio::Queue::new(1);
-    /// queue.put(String::from("first")).await.unwrap();
-    /// let second = ringio::wait_for(queue.put(String::from("second")), Duration::from_millis(1)).await;
-    /// assert_eq!(second.unwrap_err().into_item(), "second");
-    /// # });
-    /// ```
     #[doc(alias = "asyncio.Queue.put")]
     #[inline]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), PutError<T>>> {

@@ -88,6 +88,11 @@ where
 /// let event = ringio::Event::new();
 /// let result = ringio::wait_for(event.wait(), Duration::from_millis(1)).await;
 /// assert!(matches!(result, Err(ringio::WaitForError::Timeout(_))));
+///
+/// let queue = ringio::Queue::new(1);
+/// queue.put("first").await.unwrap();
+/// let late = ringio::wait_for(queue.put("second"), Duration::from_millis(1)).await;
+/// assert_eq!(late.unwrap_err().into_item(), "second");
 /// # });
 /// ```
 #[doc(alias = "asyncio.wait_for")]
