@@ -138,7 +138,7 @@ pub enum PutError<T> {
     ShutDown(QueueShutDown<T>),
     /// The wait for room was cancelled.
     Cancelled(T),
-    /// The time of the [`wait_for`](crate::wait_for) or [`timeout`](crate::timeout()) around it ran out.
+    /// The time of the [`wait_for`](crate::wait_for) around it ran out.
     Timeout(T),
 }
 
